@@ -1,0 +1,5 @@
+//! Ten million long-lived TCP connections on one machine.
+
+pub mod frame;
+pub mod link;
+pub mod time;

@@ -1,0 +1,1 @@
+//! Two links joined in memory.

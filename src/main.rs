@@ -1,0 +1,3 @@
+//! The `tenmil` command.
+
+fn main() {}
