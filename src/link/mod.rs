@@ -37,7 +37,10 @@ pub trait Link: FramePool {
     /// [`LinkError`] when the link is gone for good.
     fn flush(&mut self) -> Result<(), LinkError>;
 
-    /// Blocks until a frame can be received, or until `timeout` has passed.
+    /// Blocks until a frame can be received, or until `timeout` has passed; it may return earlier.
+    ///
+    /// Completed transmissions do not end a wait. While frames that were flushed are still to be
+    /// sent, a wait is short, so that the caller's next flush sends them.
     ///
     /// # Errors
     ///
