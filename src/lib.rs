@@ -1,5 +1,11 @@
 //! Ten million long-lived TCP connections on one machine.
 
+pub mod conn;
+pub mod drops;
+pub mod engine;
 pub mod frame;
 pub mod link;
+pub mod service;
+pub mod tcp;
 pub mod time;
+pub mod wire;

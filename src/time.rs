@@ -57,3 +57,54 @@ impl core::ops::Add<Duration> for Instant {
         Instant(self.0.saturating_add(nanos))
     }
 }
+
+/// A coarse point in time for connection records and timers: 2^24 ns, about 16.8 ms.
+///
+/// Four bytes that wrap after 2.28 years; comparisons hold while two ticks are less than half of
+/// that apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tick(pub u32);
+
+/// The length of a [`Tick`], as a power of two of nanoseconds.
+const TICK_SHIFT: u32 = 24;
+
+impl Tick {
+    /// The tick that `instant` falls into.
+    #[expect(clippy::cast_possible_truncation, reason = "ticks wrap by design")]
+    pub const fn of(instant: Instant) -> Tick {
+        Tick((instant.0 >> TICK_SHIFT) as u32)
+    }
+
+    /// The first tick that is at least `duration` after the end of this one: a timer set to it never
+    /// fires early. Durations past a year are cut to one.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "at most a year, which is below 2^31"
+    )]
+    pub const fn after(self, duration: Duration) -> Tick {
+        const YEAR_TICKS: u128 = (365 * 86_400 * 1_000_000_000) >> TICK_SHIFT;
+        let ticks = (duration.as_nanos() + (1 << TICK_SHIFT) - 1) >> TICK_SHIFT;
+        let ticks = if ticks > YEAR_TICKS {
+            YEAR_TICKS
+        } else {
+            ticks
+        };
+        Tick(self.0.wrapping_add(ticks as u32).wrapping_add(1))
+    }
+
+    /// Whether `self` is `other` or later.
+    pub const fn reached(self, other: Tick) -> bool {
+        self.0.wrapping_sub(other.0) < 1 << 31
+    }
+
+    /// The start of this tick on the clock that reads `now`.
+    pub const fn start(self, now: Instant) -> Instant {
+        let ahead = self.0.wrapping_sub(Tick::of(now).0).cast_signed() as i64;
+        let tick = (now.0 >> TICK_SHIFT).cast_signed() + ahead;
+        if tick <= 0 {
+            Instant::ZERO
+        } else {
+            Instant(tick.cast_unsigned() << TICK_SHIFT)
+        }
+    }
+}

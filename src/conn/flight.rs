@@ -1,0 +1,187 @@
+//! Flights: data sent and not yet acknowledged, with its retransmission timer.
+//!
+//! A connection has at most one flight, and holds it only until everything in it is acknowledged. A
+//! flight is a run of sequence numbers that starts at SND.UNA: up to [`FLIGHT_LEN_MAX`] bytes of
+//! payload, then perhaps the FIN. Its timer is in a wheel of the flights' own, so that an answered
+//! heartbeat never moves the connection's.
+
+use super::record::NONE;
+use super::wheel::{Links, Timers};
+use crate::time::Tick;
+
+/// The most payload that a flight holds, in bytes: two full segments on Ethernet over IPv4.
+pub const FLIGHT_LEN_MAX: u16 = 2 * 1460;
+
+const STRIDE: usize = FLIGHT_LEN_MAX as usize;
+
+/// A flight, without its payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Flight {
+    /// The slot of the connection.
+    pub conn: u32,
+    /// The length of the payload, in bytes.
+    pub len: u16,
+    /// Whether the FIN follows the payload.
+    pub fin: bool,
+    /// How often the flight was sent again since the last progress.
+    pub retries: u8,
+    /// When it is sent again.
+    pub deadline: Tick,
+    links: Links,
+}
+
+/// A fixed number of flights.
+pub struct Flights {
+    entries: Vec<Flight>,
+    payloads: Vec<u8>,
+    free: Vec<u32>,
+    capacity: u32,
+}
+
+impl Flights {
+    /// Room for `capacity` flights; their payloads' memory is touched as it is used.
+    pub fn new(capacity: u32) -> Flights {
+        Flights {
+            entries: Vec::with_capacity(capacity as usize),
+            payloads: vec![0; capacity as usize * STRIDE],
+            free: Vec::with_capacity(capacity as usize),
+            capacity,
+        }
+    }
+
+    /// Whether every flight is in use.
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty() && self.entries.len() == self.capacity as usize
+    }
+
+    /// How many flights are in use.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Whether no flight is in use.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes an empty flight for the connection in slot `conn`, or `None` when all are in use.
+    pub fn insert(&mut self, conn: u32) -> Option<u32> {
+        let flight = Flight {
+            conn,
+            len: 0,
+            fin: false,
+            retries: 0,
+            deadline: Tick(0),
+            links: Links::UNLINKED,
+        };
+        if let Some(index) = self.free.pop() {
+            self.entries[index as usize] = flight;
+            return Some(index);
+        }
+        if self.entries.len() == self.capacity as usize {
+            return None;
+        }
+        self.entries.push(flight);
+        u32::try_from(self.entries.len() - 1).ok()
+    }
+
+    /// Gives flight `index` back. It must be out of the wheel.
+    pub fn remove(&mut self, index: u32) {
+        debug_assert!(!self.entries[index as usize].links.is_linked());
+        self.free.push(index);
+    }
+
+    /// Appends to the payload of flight `index`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no room for it, or the FIN was already added: that is a bug.
+    pub fn append(&mut self, index: u32, bytes: &[u8]) {
+        let flight = &mut self.entries[index as usize];
+        assert!(!flight.fin, "nothing follows a FIN");
+        let start = index as usize * STRIDE;
+        let (from, to) = (
+            usize::from(flight.len),
+            usize::from(flight.len) + bytes.len(),
+        );
+        self.payloads[start..start + STRIDE][from..to].copy_from_slice(bytes);
+        flight.len = u16::try_from(to).unwrap_or(u16::MAX);
+    }
+
+    /// Removes the first `acked` bytes of the payload of flight `index`, at most all of it, and
+    /// starts its count of retries anew.
+    pub fn acknowledge(&mut self, index: u32, acked: usize) {
+        let flight = &mut self.entries[index as usize];
+        let len = usize::from(flight.len);
+        let acked = acked.min(len);
+        let start = index as usize * STRIDE;
+        self.payloads[start..start + len].copy_within(acked.., 0);
+        flight.len = u16::try_from(len - acked).unwrap_or(0);
+        flight.retries = 0;
+    }
+
+    /// The payload of flight `index`.
+    pub fn payload(&self, index: u32) -> &[u8] {
+        let start = index as usize * STRIDE;
+        &self.payloads[start..start + usize::from(self.entries[index as usize].len)]
+    }
+
+    /// How many sequence numbers flight `index` takes: its payload and its FIN; 0 for [`NONE`].
+    pub fn sequence_len(&self, index: u32) -> u32 {
+        if index == NONE {
+            return 0;
+        }
+        let flight = &self.entries[index as usize];
+        u32::from(flight.len) + u32::from(flight.fin)
+    }
+}
+
+impl core::ops::Index<u32> for Flights {
+    type Output = Flight;
+
+    fn index(&self, index: u32) -> &Flight {
+        &self.entries[index as usize]
+    }
+}
+
+impl core::ops::IndexMut<u32> for Flights {
+    fn index_mut(&mut self, index: u32) -> &mut Flight {
+        &mut self.entries[index as usize]
+    }
+}
+
+impl Timers for Flights {
+    fn links(&mut self, index: u32) -> &mut Links {
+        &mut self.entries[index as usize].links
+    }
+
+    fn deadline(&self, index: u32) -> Option<Tick> {
+        Some(self.entries[index as usize].deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledged_bytes_leave_from_the_front() {
+        let mut flights = Flights::new(2);
+        let (a, b) = (flights.insert(7).unwrap(), flights.insert(8).unwrap());
+        assert!(flights.is_full() && flights.insert(9).is_none());
+        flights.append(a, b"hello ");
+        flights.append(a, b"world");
+        flights.append(b, &[1; STRIDE]);
+        flights.acknowledge(a, 6);
+        assert_eq!(
+            (flights.payload(a), flights.sequence_len(a)),
+            (&b"world"[..], 5)
+        );
+        flights[a].fin = true;
+        flights.acknowledge(a, 6);
+        assert_eq!((flights.payload(a), flights.sequence_len(a)), (&b""[..], 1));
+        assert_eq!(flights.payload(b), [1; STRIDE]);
+        flights.remove(a);
+        assert_eq!(flights.len(), 1);
+    }
+}

@@ -1,0 +1,20 @@
+//! The memory of connections: what an idle one costs, and how it is found.
+//!
+//! Every table here has a fixed capacity, is allocated once, and answers "full" instead of growing.
+//! Virtual memory is reserved at start and touched as it fills.
+//!
+//! - [`record`]: the 64 bytes of a connection
+//! - [`slab`]: the records, and [`slab::ConnId`], which outlives none of them
+//! - [`index`]: from a flow key to its record
+//! - [`path`]: local addresses with the Ethernet header that leads to the peer
+//! - [`flight`]: data sent and not yet acknowledged
+//! - [`table`]: the records, found by flow
+//! - [`wheel`]: the timers of records and of flights
+
+pub mod flight;
+pub mod index;
+pub mod path;
+pub mod record;
+pub mod slab;
+pub mod table;
+pub mod wheel;

@@ -1,0 +1,150 @@
+//! The 64 bytes of a connection.
+
+use super::wheel::Links;
+use crate::time::Tick;
+use crate::wire::addr::{Address, Endpoint};
+use crate::wire::seq::SeqNumber;
+
+/// An index that points nowhere.
+pub const NONE: u32 = u32::MAX;
+
+/// The state of a connection (RFC 9293 section 3.3.2). LISTEN has no record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(
+    missing_docs,
+    reason = "the RFC's own names; Free marks an unused record"
+)]
+pub enum State {
+    #[default]
+    Free,
+    SynSent,
+    SynReceived,
+    Established,
+    FinWait1,
+    FinWait2,
+    CloseWait,
+    Closing,
+    LastAck,
+    TimeWait,
+}
+
+impl State {
+    /// Whether both sides agree on sequence numbers (RFC 9293 section 3.3.2).
+    pub const fn is_synchronized(self) -> bool {
+        !matches!(self, State::Free | State::SynSent | State::SynReceived)
+    }
+
+    /// Whether this host has not closed its direction yet.
+    pub const fn can_send(self) -> bool {
+        matches!(self, State::Established | State::CloseWait)
+    }
+
+    /// Whether the peer has not closed its direction yet.
+    pub const fn can_receive(self) -> bool {
+        matches!(self, State::Established | State::FinWait1 | State::FinWait2)
+    }
+}
+
+/// All that an idle connection is.
+///
+/// Plain old data and indices, never pointers. What it does not hold is derived: SND.NXT is
+/// `snd_una` plus the length of the flight, the deadline follows from the state and `touched`, the
+/// local address is in the path.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Conn {
+    /// The peer's address.
+    pub remote_addr: Address,
+    /// The peer's port.
+    pub remote_port: u16,
+    /// This host's port.
+    pub local_port: u16,
+    /// The local address and the next hop: an index into [`super::path::Paths`].
+    pub path: u16,
+    /// How often this record was used before, modulo 2^16; part of [`super::slab::ConnId`].
+    pub generation: u16,
+    /// SND.UNA: the oldest byte sent and not acknowledged.
+    pub snd_una: SeqNumber,
+    /// RCV.NXT: the next byte expected.
+    pub rcv_nxt: SeqNumber,
+    /// Data sent and not acknowledged: an index into [`super::flight::Flights`], or [`NONE`].
+    pub flight: u32,
+    /// When the peer was last heard; before the connection is established, when the SYN was last
+    /// sent; in TIME-WAIT, when that began.
+    pub touched: Tick,
+    /// Place in the timer wheel, or in the list of free records.
+    pub links: Links,
+    /// SEG.WND of the newest segment, not scaled; see [`Conn::window`].
+    pub snd_wnd: u16,
+    /// The largest payload to send in one segment, in bytes.
+    pub mss: u16,
+    /// The state.
+    pub state: State,
+    /// The peer's window scale in the low four bits, flags above: see [`Conn::has`].
+    pub bits: u8,
+    /// Which service runs on the connection, as the embedder numbered them.
+    pub tag: u8,
+    /// How often the SYN, or later the keepalive probe, was repeated.
+    pub attempts: u8,
+    /// The service's own memory.
+    pub service: [u8; 8],
+}
+
+const _: () = assert!(size_of::<Conn>() == 64);
+
+/// The peer's half closed before this host's did.
+pub const PEER_CLOSED_FIRST: u8 = 0x10;
+/// The peer sent a window scale option, so this host sends one too.
+pub const SCALED: u8 = 0x20;
+
+impl Conn {
+    /// An unused record.
+    pub const FREE: Conn = Conn {
+        remote_addr: Address([0; 16]),
+        remote_port: 0,
+        local_port: 0,
+        path: 0,
+        generation: 0,
+        snd_una: SeqNumber(0),
+        rcv_nxt: SeqNumber(0),
+        flight: NONE,
+        touched: Tick(0),
+        links: Links::UNLINKED,
+        snd_wnd: 0,
+        mss: 0,
+        state: State::Free,
+        bits: 0,
+        tag: 0,
+        attempts: 0,
+        service: [0; 8],
+    };
+
+    /// The peer.
+    pub fn remote(&self) -> Endpoint {
+        Endpoint {
+            addr: self.remote_addr,
+            port: self.remote_port,
+        }
+    }
+
+    /// SND.WND in bytes, scaled (RFC 7323 section 2.2).
+    pub fn window(&self) -> u32 {
+        u32::from(self.snd_wnd) << (self.bits & 0x0f)
+    }
+
+    /// Sets the peer's window scale, 0 to 14.
+    pub fn set_wscale(&mut self, shift: u8) {
+        self.bits = self.bits & 0xf0 | shift.min(14);
+    }
+
+    /// Whether `flag` is set.
+    pub fn has(&self, flag: u8) -> bool {
+        self.bits & flag != 0
+    }
+
+    /// Sets `flag`.
+    pub fn set(&mut self, flag: u8) {
+        self.bits |= flag;
+    }
+}

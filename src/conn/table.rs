@@ -1,0 +1,108 @@
+//! The connections: records, found by flow, on their paths.
+
+use super::index::Index;
+use super::path::{Path, Paths};
+use super::record::{Conn, State};
+use super::slab::Slab;
+use crate::drops::DropReason;
+use crate::wire::addr::{Endpoint, FlowHasher, FlowKey, Secret};
+
+/// All connections of a shard.
+pub struct Table {
+    /// The records.
+    pub slab: Slab,
+    /// The paths that they are on.
+    pub paths: Paths,
+    index: Index,
+    hasher: FlowHasher,
+    changes: u64,
+}
+
+impl Table {
+    /// Room for `capacity` connections; `secret` keys the hashes.
+    pub fn new(capacity: u32, secret: Secret) -> Table {
+        Table {
+            slab: Slab::new(capacity),
+            paths: Paths::new(&secret.0),
+            index: Index::new(capacity),
+            hasher: FlowHasher::new(secret),
+            changes: 0,
+        }
+    }
+
+    /// The hash of `flow`, for [`Table::find`].
+    pub fn hash(&self, flow: &FlowKey) -> u64 {
+        self.hasher.hash(flow)
+    }
+
+    /// The slot of the connection `flow`, whose hash is `hash`.
+    pub fn find(&self, flow: &FlowKey, hash: u64) -> Option<u32> {
+        self.index.find(hash, |slot| {
+            let conn = &self.slab[slot];
+            conn.remote_port == flow.remote.port
+                && conn.local_port == flow.local.port
+                && conn.remote_addr == flow.remote.addr
+                && self.paths[conn.path].local == flow.local.addr
+        })
+    }
+
+    /// Adds a record for `flow`, which has none, and returns its slot.
+    ///
+    /// # Errors
+    ///
+    /// `PathsFull` or `TableFull`; nothing is changed then.
+    pub fn insert(&mut self, flow: &FlowKey, path: Path, state: State) -> Result<u32, DropReason> {
+        let path = self.paths.acquire(path).ok_or(DropReason::PathsFull)?;
+        let Some(slot) = self.slab.insert() else {
+            self.paths.release(path);
+            return Err(DropReason::TableFull);
+        };
+        let conn = &mut self.slab[slot];
+        conn.remote_addr = flow.remote.addr;
+        conn.remote_port = flow.remote.port;
+        conn.local_port = flow.local.port;
+        conn.path = path;
+        conn.state = state;
+        let hash = self.hash(flow);
+        let (slab, paths, hasher) = (&self.slab, &self.paths, &self.hasher);
+        self.index
+            .insert(hash, slot, |slot| hasher.hash(&flow_of(&slab[slot], paths)));
+        self.changes += 1;
+        Ok(slot)
+    }
+
+    /// Removes the record in `slot`. It must be out of the wheel and without a flight.
+    pub fn remove(&mut self, slot: u32) {
+        let hash = self.hash(&self.flow(slot));
+        self.index.remove(hash, slot);
+        self.paths.release(self.slab[slot].path);
+        self.slab.remove(slot);
+        self.changes += 1;
+    }
+
+    /// The flow of the connection in `slot`.
+    pub fn flow(&self, slot: u32) -> FlowKey {
+        flow_of(&self.slab[slot], &self.paths)
+    }
+
+    /// A number that changes whenever a connection is added or removed.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The slots of all connections.
+    pub fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.slab.touched()).filter(|&slot| self.slab[slot].state != State::Free)
+    }
+}
+
+fn flow_of(conn: &Conn, paths: &Paths) -> FlowKey {
+    let local = Endpoint {
+        addr: paths[conn.path].local,
+        port: conn.local_port,
+    };
+    FlowKey {
+        remote: conn.remote(),
+        local,
+    }
+}

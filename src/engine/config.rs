@@ -1,0 +1,68 @@
+//! What an engine is made with.
+
+use super::locals::{Listener, Owned};
+use crate::tcp::timing;
+use crate::time::Duration;
+use crate::wire::addr::Secret;
+use crate::wire::ethernet::Mac;
+
+/// The settings of an engine; every limit is reserved at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The hardware address of the interface.
+    pub mac: Mac,
+    /// The largest IP packet to send, in bytes.
+    pub mtu: u16,
+    /// Addresses for which the engine answers alone.
+    pub owned: Vec<Owned>,
+    /// Endpoints that accept connections. Their addresses need not be owned: the kernel may answer
+    /// for the address in everything but these ports.
+    pub listeners: Vec<Listener>,
+    /// Connections at once, in every state.
+    pub connections_max: u32,
+    /// Connections with data in flight at once.
+    pub flights_max: u32,
+    /// Resets sent a second to segments that have no connection (RFC 9293 leaves the limit open;
+    /// without one, a flood of segments is answered by a flood of resets).
+    pub resets_per_second: u32,
+    /// How long TIME-WAIT lasts.
+    pub time_wait: Duration,
+    /// Timers looked at in one call.
+    pub timers_per_call: usize,
+    /// Keys the connection index and the path table.
+    pub hash_secret: Secret,
+    /// Keys the initial sequence numbers.
+    pub isn_secret: Secret,
+}
+
+impl Config {
+    /// The default limits for an interface with address `mac`, with neither addresses nor listeners.
+    /// The secrets are to be drawn from a random source that peers cannot guess.
+    pub fn new(mac: Mac, hash_secret: Secret, isn_secret: Secret) -> Config {
+        const CONNECTIONS: u32 = 1 << 20;
+        Config {
+            mac,
+            mtu: 1500,
+            owned: Vec::new(),
+            listeners: Vec::new(),
+            connections_max: CONNECTIONS,
+            flights_max: Self::flights_for(CONNECTIONS),
+            resets_per_second: 1_000,
+            time_wait: timing::TIME_WAIT,
+            timers_per_call: 1_024,
+            hash_secret,
+            isn_secret,
+        }
+    }
+
+    /// The default number of flights for `connections`: all of a small number, and at least 65,536
+    /// of a large one.
+    pub const fn flights_for(connections: u32) -> u32 {
+        const ALWAYS: u32 = 65_536;
+        if connections < ALWAYS {
+            connections
+        } else {
+            ALWAYS
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What an engine counts.
+
+use crate::drops::Drops;
+use crate::tcp::CloseReason;
+
+/// Counters since the engine was made, and gauges of now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames received.
+    pub rx: u64,
+    /// Frames sent.
+    pub tx: u64,
+    /// Frames received and dropped, by reason.
+    pub drops: Drops,
+    /// Connections opened by peers that sent a SYN.
+    pub accepted: u64,
+    /// Connections opened by this engine's own SYN.
+    pub connected: u64,
+    /// Ended connections, by [`CloseReason`], in the order of [`CloseReason::ALL`].
+    pub closed: [u64; CloseReason::ALL.len()],
+    /// Segments sent again after a timeout.
+    pub retransmitted: u64,
+    /// Resets sent.
+    pub resets: u64,
+    /// Connections now in ESTABLISHED or CLOSE-WAIT: both sides can still be written to.
+    pub established: u64,
+    /// Connections now in any state: records in use.
+    pub connections: u64,
+}
+
+impl Counters {
+    /// Counts an ended connection.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        self.closed[reason as usize] += 1;
+    }
+
+    /// How many connections ended for `reason`.
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.closed[reason as usize]
+    }
+
+    /// Adds the counts of another engine.
+    pub fn add(&mut self, other: &Counters) {
+        self.rx += other.rx;
+        self.tx += other.tx;
+        self.drops.add(&other.drops);
+        self.accepted += other.accepted;
+        self.connected += other.connected;
+        for (mine, theirs) in self.closed.iter_mut().zip(other.closed) {
+            *mine += theirs;
+        }
+        self.retransmitted += other.retransmitted;
+        self.resets += other.resets;
+        self.established += other.established;
+        self.connections += other.connections;
+    }
+}

@@ -1,0 +1,201 @@
+//! What a connection sends: data, FIN, ACK, reset.
+
+use super::Engine;
+use super::output::Output;
+use super::segment::Answer;
+use crate::conn::flight::FLIGHT_LEN_MAX;
+use crate::conn::record::{NONE, State};
+use crate::frame::FramePool;
+use crate::service::Service;
+use crate::time::{Instant, Tick};
+use crate::wire::emit::Outgoing;
+use crate::wire::packet::{Flags, SynOptions};
+use crate::wire::seq::SeqNumber;
+
+/// The most segments that a flight is sent in (RFC 6928 section 2: the initial window).
+const SEGMENTS_MAX: u32 = 10;
+
+impl<S: Service> Engine<S> {
+    /// SND.NXT of the connection in `slot`.
+    pub(super) fn snd_nxt(&self, slot: u32) -> SeqNumber {
+        let conn = &self.table.slab[slot];
+        match conn.state {
+            // The SYN takes a sequence number, and is all that is out.
+            State::SynSent | State::SynReceived => conn.snd_una + 1,
+            _ => conn.snd_una + self.flights.sequence_len(conn.flight),
+        }
+    }
+
+    /// How many more bytes the connection in `slot` can send now: within its flight, the peer's
+    /// window, and an initial window of segments.
+    pub(super) fn room(&self, slot: u32) -> usize {
+        let conn = &self.table.slab[slot];
+        let in_flight = self.flights.sequence_len(conn.flight);
+        let most = u32::from(FLIGHT_LEN_MAX)
+            .min(conn.window())
+            .min(SEGMENTS_MAX * u32::from(conn.mss));
+        if self.has_flight_for(slot) {
+            most.saturating_sub(in_flight) as usize
+        } else {
+            0
+        }
+    }
+
+    /// Whether the connection in `slot` has a flight, or could get one.
+    pub(super) fn has_flight_for(&self, slot: u32) -> bool {
+        self.table.slab[slot].flight != NONE || !self.flights.is_full()
+    }
+
+    /// Sends what the service answered; returns whether that was anything.
+    pub(super) fn transmit_answer<P: FramePool>(
+        &mut self,
+        slot: u32,
+        answer: &Answer,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> bool {
+        let Answer { written, closing } = *answer;
+        let closing = closing && self.table.slab[slot].state.can_send();
+        if (written == 0 && !closing) || !self.has_flight_for(slot) {
+            return false;
+        }
+        self.transmit(slot, written, closing, now, output);
+        true
+    }
+
+    /// Sends the first `len` bytes of the scratch buffer, then the FIN if `fin`. The caller has made
+    /// sure of [`Engine::room`] and of [`Engine::has_flight_for`].
+    pub(super) fn transmit<P: FramePool>(
+        &mut self,
+        slot: u32,
+        len: usize,
+        fin: bool,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let mut flight = self.table.slab[slot].flight;
+        if flight == NONE {
+            let Some(fresh) = self.flights.insert(slot) else {
+                return;
+            };
+            flight = fresh;
+            self.table.slab[slot].flight = flight;
+            self.restart_flight_timer(flight, now);
+        }
+        let sent_before = usize::from(self.flights[flight].len);
+        self.flights.append(flight, &self.scratch[..len]);
+        if fin {
+            self.flights[flight].fin = true;
+            let closed = match self.table.slab[slot].state {
+                State::CloseWait => State::LastAck,
+                _ => State::FinWait1,
+            };
+            self.set_state(slot, closed);
+        }
+        self.send_flight(slot, sent_before, usize::MAX, output);
+    }
+
+    /// Sends the flight of `slot` from byte `from` on, in at most `segments` segments; its FIN goes
+    /// with the last byte.
+    pub(super) fn send_flight<P: FramePool>(
+        &mut self,
+        slot: u32,
+        from: usize,
+        segments: usize,
+        output: &mut Output<'_, P>,
+    ) {
+        let conn = &self.table.slab[slot];
+        if conn.flight == NONE {
+            return;
+        }
+        let (payload, fin) = (
+            self.flights.payload(conn.flight),
+            self.flights[conn.flight].fin,
+        );
+        let flow = self.table.flow(slot);
+        let mut start = from;
+        for _ in 0..segments {
+            let end = payload.len().min(start + usize::from(conn.mss));
+            let is_last = end == payload.len();
+            #[expect(clippy::cast_possible_truncation, reason = "inside a flight")]
+            let segment = Outgoing {
+                ethernet: &self.table.paths[conn.path].ethernet,
+                flow,
+                seq: conn.snd_una + start as u32,
+                ack: conn.rcv_nxt,
+                flags: Flags {
+                    ack: true,
+                    fin: fin && is_last,
+                    ..Flags::default()
+                },
+                window: self.service.receive_window(conn.tag),
+                options: SynOptions::default(),
+                payload: &payload[start..end],
+            };
+            output.segment(&mut self.counters, &segment);
+            if is_last {
+                return;
+            }
+            start = end;
+        }
+    }
+
+    /// Sends an ACK without data: `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`.
+    pub(super) fn acknowledge<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) {
+        self.send_bare(
+            slot,
+            Flags {
+                ack: true,
+                ..Flags::default()
+            },
+            output,
+        );
+    }
+
+    /// Sends a reset: `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>`.
+    pub(super) fn reset<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) {
+        self.send_bare(
+            slot,
+            Flags {
+                rst: true,
+                ack: true,
+                ..Flags::default()
+            },
+            output,
+        );
+        self.counters.resets += 1;
+    }
+
+    fn send_bare<P: FramePool>(&mut self, slot: u32, flags: Flags, output: &mut Output<'_, P>) {
+        let conn = &self.table.slab[slot];
+        let segment = Outgoing {
+            ethernet: &self.table.paths[conn.path].ethernet,
+            flow: self.table.flow(slot),
+            seq: self.snd_nxt(slot),
+            ack: conn.rcv_nxt,
+            flags,
+            window: self.service.receive_window(conn.tag),
+            options: SynOptions::default(),
+            payload: &[],
+        };
+        output.segment(&mut self.counters, &segment);
+    }
+
+    /// Starts the retransmission timer of `flight` (RFC 6298 sections 5.1 and 5.3).
+    pub(super) fn restart_flight_timer(&mut self, flight: u32, now: Instant) {
+        let retries = self.flights[flight].retries;
+        let deadline = Tick::of(now).after(crate::tcp::timing::rto(retries));
+        self.flights[flight].deadline = deadline;
+        self.flight_wheel
+            .schedule(&mut self.flights, flight, deadline);
+    }
+
+    /// Frees the flight of `slot`, if it has one (RFC 6298 section 5.2).
+    pub(super) fn drop_flight(&mut self, slot: u32) {
+        let flight = core::mem::replace(&mut self.table.slab[slot].flight, NONE);
+        if flight != NONE {
+            self.flight_wheel.cancel(&mut self.flights, flight);
+            self.flights.remove(flight);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! From a batch of frames to connections and the control plane.
+
+use super::output::Output;
+use super::{BATCH_MAX, Engine};
+use crate::drops::DropReason;
+use crate::frame::{Frame, FramePool};
+use crate::service::Service;
+use crate::tcp::reset;
+use crate::time::Instant;
+use crate::wire::addr::Endpoint;
+use crate::wire::emit::Outgoing;
+use crate::wire::ethernet::EthernetHeader;
+use crate::wire::packet::{self, Control, ControlKind, Packet, Segment, SynOptions};
+
+/// A frame on its way through the passes.
+pub(super) struct Received {
+    frame: Frame,
+    packet: Result<Packet, DropReason>,
+    hash: u64,
+    slot: Option<u32>,
+}
+
+impl<S: Service> Engine<S> {
+    /// Takes the frames of `rx`, at most [`BATCH_MAX`], which leaves it empty; appends the answers
+    /// to `tx`, within its capacity, and gives the other frames back to `pool`.
+    ///
+    /// The frames go through in passes: parse and hash all, look all up, then process all. The cache
+    /// misses of a lookup then overlap with those of the others.
+    pub fn handle_frames<P: FramePool>(
+        &mut self,
+        now: Instant,
+        pool: &mut P,
+        rx: &mut Vec<Frame>,
+        tx: &mut Vec<Frame>,
+    ) {
+        debug_assert!(rx.len() <= BATCH_MAX);
+        self.counters.rx += rx.len() as u64;
+        let mut batch = core::mem::take(&mut self.batch);
+        batch.extend(rx.drain(..).map(|frame| {
+            let packet = packet::parse(pool.bytes(&frame), self.config.mac);
+            let hash = match &packet {
+                Ok(Packet::Tcp(segment)) => self.table.hash(&segment.flow),
+                _ => 0,
+            };
+            Received {
+                frame,
+                packet,
+                hash,
+                slot: None,
+            }
+        }));
+        for received in &mut batch {
+            if let Ok(Packet::Tcp(segment)) = &received.packet {
+                received.slot = self.table.find(&segment.flow, received.hash);
+            }
+        }
+        let looked_up_at = self.table.changes();
+        let mut output = Output::new(pool, tx);
+        for Received {
+            frame,
+            packet,
+            hash,
+            slot,
+        } in batch.drain(..)
+        {
+            let done = match packet {
+                Ok(Packet::Tcp(segment)) => {
+                    // An earlier frame of the batch may have opened or ended the connection.
+                    let slot = match self.table.changes() == looked_up_at {
+                        true => slot,
+                        false => self.table.find(&segment.flow, hash),
+                    };
+                    match slot {
+                        Some(slot) => self.on_segment(slot, frame, &segment, now, &mut output),
+                        None => self.on_stray_segment(frame, &segment, now, &mut output),
+                    }
+                }
+                Ok(Packet::Control(message)) => self.on_control(frame, &message, &mut output),
+                Err(reason) => {
+                    output.reuse(frame);
+                    Err(reason)
+                }
+            };
+            output.drop_spare();
+            if let Err(reason) = done {
+                self.counters.drops.count(reason);
+            }
+        }
+        self.batch = batch;
+    }
+
+    /// A segment that belongs to no connection: a SYN for a listener, or to be reset.
+    pub(super) fn on_stray_segment<P: FramePool>(
+        &mut self,
+        frame: Frame,
+        segment: &Segment,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let header = EthernetHeader::parse(output.bytes(&frame));
+        output.reuse(frame);
+        let header = header?.reply();
+        let Endpoint { addr: local, .. } = segment.flow.local;
+        if !self.locals.is_local(&local) {
+            return Err(DropReason::NotOurs);
+        }
+        self.check_source(&segment.flow.remote)?;
+        let flags = segment.flags;
+        if flags.syn && !flags.ack {
+            let listener = self.locals.listener(&segment.flow.local).copied();
+            if let Some(listener) = listener {
+                return self.open_passively(segment, &listener, header, now, output);
+            }
+        }
+        self.reset_stray(segment, &header, now, output)
+    }
+
+    /// A source address that only a forger would use.
+    fn check_source(&self, remote: &Endpoint) -> Result<(), DropReason> {
+        if self.locals.is_local(&remote.addr) {
+            return Err(DropReason::OwnSource);
+        }
+        match self.locals.is_broadcast(&remote.addr) {
+            true => Err(DropReason::SourceAddress),
+            false => Ok(()),
+        }
+    }
+
+    /// Answers a segment that has no connection with a reset, within the limit.
+    pub(super) fn reset_stray<P: FramePool>(
+        &mut self,
+        segment: &Segment,
+        header: &EthernetHeader,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let reset = reset::answer(segment).ok_or(DropReason::StrayReset)?;
+        if !self.resets.take(now, self.config.resets_per_second) {
+            return Err(DropReason::ResetLimited);
+        }
+        let sent = output.segment(
+            &mut self.counters,
+            &Outgoing {
+                ethernet: header,
+                flow: segment.flow,
+                seq: reset.seq,
+                ack: reset.ack.unwrap_or_default(),
+                flags: reset.flags(),
+                window: 0,
+                options: SynOptions::default(),
+                payload: &[],
+            },
+        );
+        self.counters.resets += u64::from(sent);
+        Ok(())
+    }
+
+    /// ARP, NDP and ICMP.
+    fn on_control<P: FramePool>(
+        &mut self,
+        frame: Frame,
+        message: &Control,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let answer = self.answer_control(output.bytes(&frame), message);
+        output.reuse(frame);
+        answer?;
+        output.frame(&mut self.counters, |room| {
+            let answer = self.control.answered();
+            room.get_mut(..answer.len())?.copy_from_slice(answer);
+            Some(answer.len())
+        });
+        Ok(())
+    }
+
+    /// Lets the control plane make its answer.
+    fn answer_control(&mut self, frame: &[u8], message: &Control) -> Result<(), DropReason> {
+        if self.locals.is_local(&message.source) {
+            return Err(DropReason::OwnSource);
+        }
+        if let ControlKind::NeighborIsAt(mac) = message.kind {
+            self.neighbors.learn(message.source, mac);
+            return Err(DropReason::ControlIgnored);
+        }
+        let owned = self
+            .locals
+            .owned(&message.target)
+            .ok_or(DropReason::NotOurs)?;
+        self.control
+            .answer(frame, message, owned)
+            .ok_or(DropReason::ControlIgnored)
+    }
+}

@@ -1,0 +1,257 @@
+//! The engine: frames, timers and commands in; frames and calls of the service out.
+//!
+//! It owns no descriptor, clock or thread. There are four kinds of method, and the owner of an engine
+//! calls them in rounds: [`Engine::handle_frames`] and [`Engine::handle_timers`] are the input;
+//! commands ([`Engine::connect`], [`Engine::send`], [`Engine::close`]) may come between them; all of
+//! them append the frames to send to a queue that the owner then hands to the link; and
+//! [`Engine::next_timer`] says when to come back at the latest. `now` never goes back.
+//!
+//! A frame that goes in is either sent, as the answer, or given back to its pool, before the call
+//! returns: between calls the engine owns no frame.
+//!
+//! - [`config`]: settings and limits
+//! - [`counters`]: what is counted
+//! - [`locals`]: owned addresses and listeners
+//! - `ingress`: from a batch of frames to connections and the control plane
+//! - `open`: passive and active opens
+//! - `segment`: a segment for a connection, carried out as `tcp` decided
+//! - `egress`: what a connection sends: data, FIN, ACK, reset
+//! - `timers`: retransmission, FIN-WAIT-2, TIME-WAIT
+//! - `control`: ARP, NDP, ping; `neighbor`: asking for hardware addresses; `output`: frames going out
+
+pub mod config;
+mod control;
+pub mod counters;
+mod egress;
+mod ingress;
+pub mod locals;
+mod neighbor;
+mod open;
+mod output;
+mod segment;
+mod timers;
+
+use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
+use crate::conn::record::State;
+use crate::conn::slab::ConnId;
+use crate::conn::table::Table;
+use crate::conn::wheel::Wheel;
+use crate::frame::{Frame, FramePool};
+use crate::service::{Service, ServiceState};
+use crate::tcp::CloseReason;
+use crate::tcp::isn::IsnGenerator;
+use crate::time::{Instant, Tick};
+use config::Config;
+use control::ControlPlane;
+use counters::Counters;
+use locals::Locals;
+use neighbor::Neighbors;
+use output::Output;
+
+pub use open::ConnectError;
+
+/// The most frames that [`Engine::handle_frames`] takes at once.
+pub const BATCH_MAX: usize = 64;
+
+/// A TCP stack for many idle connections, on each of which the service `S` runs.
+pub struct Engine<S> {
+    config: Config,
+    service: S,
+    locals: Locals,
+    table: Table,
+    flights: Flights,
+    /// Times the records.
+    wheel: Wheel,
+    /// Times the flights.
+    flight_wheel: Wheel,
+    isns: IsnGenerator,
+    control: ControlPlane,
+    neighbors: Neighbors,
+    counters: Counters,
+    resets: ResetBudget,
+    batch: Vec<ingress::Received>,
+    /// What the service writes during a call.
+    scratch: Box<[u8]>,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The connection has ended, or is closing.
+    #[error("the connection has ended")]
+    Gone,
+    /// Data is in flight, the peer's window is closed, or every flight is in use: try again when
+    /// the peer has answered.
+    #[error("the connection cannot send now")]
+    Busy,
+}
+
+impl<S: Service> Engine<S> {
+    /// An engine without connections, whose time is `now`.
+    pub fn new(config: Config, service: S, now: Instant) -> Engine<S> {
+        let tick = Tick::of(now);
+        Engine {
+            locals: Locals::new(config.owned.clone(), config.listeners.clone()),
+            table: Table::new(config.connections_max, config.hash_secret),
+            flights: Flights::new(config.flights_max),
+            wheel: Wheel::new(tick),
+            flight_wheel: Wheel::new(tick),
+            isns: IsnGenerator::new(config.isn_secret),
+            control: ControlPlane::new(config.mac),
+            neighbors: Neighbors::new(config.mac),
+            counters: Counters::default(),
+            resets: ResetBudget {
+                second: 0,
+                left: config.resets_per_second,
+            },
+            batch: Vec::with_capacity(BATCH_MAX),
+            scratch: vec![0; usize::from(FLIGHT_LEN_MAX)].into(),
+            service,
+            config,
+        }
+    }
+
+    /// Sends `bytes` on an established connection with nothing in flight, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when the connection cannot be sent to any more; `Busy` when it cannot now, or when
+    /// `bytes` are more than one flight and the peer's window take.
+    pub fn send<P: FramePool>(
+        &mut self,
+        id: ConnId,
+        bytes: &[u8],
+        now: Instant,
+        pool: &mut P,
+        tx: &mut Vec<Frame>,
+    ) -> Result<(), CommandError> {
+        let slot = self.writable(id)?;
+        if bytes.len() > self.room(slot) {
+            return Err(CommandError::Busy);
+        }
+        let mut output = Output::new(pool, tx);
+        self.scratch[..bytes.len()].copy_from_slice(bytes);
+        self.transmit(slot, bytes.len(), false, now, &mut output);
+        Ok(())
+    }
+
+    /// Closes this host's direction of a connection.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when that is done already; `Busy` when every flight is in use.
+    pub fn close<P: FramePool>(
+        &mut self,
+        id: ConnId,
+        now: Instant,
+        pool: &mut P,
+        tx: &mut Vec<Frame>,
+    ) -> Result<(), CommandError> {
+        let slot = self.writable(id)?;
+        if !self.has_flight_for(slot) {
+            return Err(CommandError::Busy);
+        }
+        self.transmit(slot, 0, true, now, &mut Output::new(pool, tx));
+        Ok(())
+    }
+
+    /// The slot of `id` if data can still be sent on it.
+    fn writable(&self, id: ConnId) -> Result<u32, CommandError> {
+        let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
+        self.table.slab[slot]
+            .state
+            .can_send()
+            .then_some(slot)
+            .ok_or(CommandError::Gone)
+    }
+
+    /// The service.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+
+    /// The service, to give it work.
+    pub fn service_mut(&mut self) -> &mut S {
+        &mut self.service
+    }
+
+    /// The service's memory of connection `id`, while it lives.
+    pub fn service_state(&mut self, id: ConnId) -> Option<&mut ServiceState> {
+        let slot = self.table.slab.slot(id)?;
+        Some(&mut self.table.slab[slot].service)
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            connections: u64::from(self.table.slab.len()),
+            ..self.counters.clone()
+        }
+    }
+
+    /// When [`Engine::handle_timers`] has something to do, at the latest; `None` while no timer runs.
+    pub fn next_timer(&self, now: Instant) -> Option<Instant> {
+        let due = [self.wheel.next_due(), self.flight_wheel.next_due()];
+        due.into_iter().flatten().map(|tick| tick.start(now)).min()
+    }
+
+    /// Moves a connection to another state, and keeps the gauge of those established.
+    fn set_state(&mut self, slot: u32, state: State) {
+        let conn = &mut self.table.slab[slot];
+        let was = conn.state.can_send();
+        conn.state = state;
+        match (was, state.can_send()) {
+            (false, true) => self.counters.established += 1,
+            (true, false) => self.counters.established -= 1,
+            _ => {}
+        }
+    }
+
+    /// Ends a connection: tells the service unless it was told, and frees everything.
+    fn remove(&mut self, slot: u32, reason: CloseReason) {
+        let conn = self.table.slab[slot];
+        if conn.state != State::TimeWait {
+            self.tell_closed(slot, reason);
+        }
+        self.set_state(slot, State::TimeWait);
+        self.drop_flight(slot);
+        self.cancel_timer(slot);
+        self.table.remove(slot);
+    }
+
+    /// Counts the end of a connection and tells the service. A connection that never was
+    /// established to the service's knowledge only counts.
+    fn tell_closed(&mut self, slot: u32, reason: CloseReason) {
+        self.counters.close(reason);
+        let conn = &self.table.slab[slot];
+        let (id, tag, state) = (self.table.slab.id(slot), conn.tag, conn.service);
+        let known = conn.state != State::SynReceived;
+        if known {
+            self.service.on_close(id, tag, state, reason);
+        }
+    }
+}
+
+/// How many resets may still be sent in the current second.
+struct ResetBudget {
+    second: u64,
+    left: u32,
+}
+
+impl ResetBudget {
+    fn take(&mut self, now: Instant, per_second: u32) -> bool {
+        let second = now.millis() / 1_000;
+        if second != self.second {
+            *self = ResetBudget {
+                second,
+                left: per_second,
+            };
+        }
+        let granted = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        granted
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Passive and active opens.
+
+use super::Engine;
+use super::locals::Listener;
+use super::output::Output;
+use super::segment::Answer;
+use crate::conn::path::Path;
+use crate::conn::record::{Conn, SCALED, State};
+use crate::conn::slab::ConnId;
+use crate::drops::DropReason;
+use crate::frame::{Frame, FramePool};
+use crate::service::Service;
+use crate::tcp::CloseReason;
+use crate::tcp::handshake::{self, SynSent};
+use crate::time::{Instant, Tick};
+use crate::wire::addr::{Endpoint, FlowKey};
+use crate::wire::emit::Outgoing;
+use crate::wire::ethernet::{self, EthernetHeader};
+use crate::wire::packet::{Flags, Segment, SynOptions};
+
+/// Why a connection could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The neighbour's hardware address was asked for: try again in a moment.
+    #[error("waiting for the neighbour's hardware address")]
+    Resolving,
+    /// The local address is not owned by this engine.
+    #[error("the local address is not owned")]
+    NotOwned,
+    /// The peer is not on the local address's link, and there are no gateways yet.
+    #[error("the peer is not on the link")]
+    OffLink,
+    /// There is a connection between these endpoints already.
+    #[error("the endpoints are in use")]
+    InUse,
+    /// All connection records or all paths are in use.
+    #[error("all connections are in use")]
+    Full,
+}
+
+impl<S: Service> Engine<S> {
+    /// Opens a connection from `local` to `remote`, with the service's tag `tag`, by sending a SYN.
+    /// The service hears of its fate: `on_open`, or `on_close`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`]. After `Resolving` the frame sent asks for the peer's hardware address.
+    pub fn connect<P: FramePool>(
+        &mut self,
+        local: Endpoint,
+        remote: Endpoint,
+        tag: u8,
+        now: Instant,
+        pool: &mut P,
+        tx: &mut Vec<Frame>,
+    ) -> Result<ConnId, ConnectError> {
+        let mut output = Output::new(pool, tx);
+        if self.locals.owned(&local.addr).is_none() {
+            return Err(ConnectError::NotOwned);
+        }
+        if !self.locals.is_on_link(&local.addr, &remote.addr) {
+            return Err(ConnectError::OffLink);
+        }
+        let mac = self
+            .neighbors
+            .resolve(
+                remote.addr,
+                local.addr,
+                now,
+                &mut output,
+                &mut self.counters,
+            )
+            .ok_or(ConnectError::Resolving)?;
+        let flow = FlowKey { remote, local };
+        if self.table.find(&flow, self.table.hash(&flow)).is_some() {
+            return Err(ConnectError::InUse);
+        }
+        let ethertype = if local.addr.is_v4() {
+            ethernet::IPV4
+        } else {
+            ethernet::IPV6
+        };
+        let ethernet = EthernetHeader::new(mac, self.config.mac, ethertype);
+        let path = Path {
+            local: local.addr,
+            ethernet,
+        };
+        let inserted = self.table.insert(&flow, path, State::SynSent);
+        let slot = inserted.map_err(|_| ConnectError::Full)?;
+        self.begin(slot, &flow, tag, now);
+        self.send_syn(slot, &mut output);
+        Ok(self.table.slab.id(slot))
+    }
+
+    /// Answers a SYN for `listener` with a SYN-ACK, back along `header`.
+    pub(super) fn open_passively<P: FramePool>(
+        &mut self,
+        segment: &Segment,
+        listener: &Listener,
+        header: EthernetHeader,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let path = Path {
+            local: segment.flow.local.addr,
+            ethernet: header,
+        };
+        let slot = self.table.insert(&segment.flow, path, State::SynReceived)?;
+        let mss_max = self.mss_max(slot);
+        // Data in the SYN is not acknowledged; the peer sends it again.
+        handshake::learn(&mut self.table.slab[slot], segment, mss_max);
+        self.begin(slot, &segment.flow, listener.tag, now);
+        self.send_syn(slot, output);
+        Ok(())
+    }
+
+    /// Gives a new record its first sequence number and its handshake timer.
+    fn begin(&mut self, slot: u32, flow: &FlowKey, tag: u8, now: Instant) {
+        let isn = self.isns.isn(flow, now);
+        let conn = &mut self.table.slab[slot];
+        conn.snd_una = isn;
+        conn.tag = tag;
+        conn.touched = Tick::of(now);
+        self.start_timer(slot);
+    }
+
+    /// Sends the SYN of a connection in SYN-SENT, or the SYN-ACK of one in SYN-RECEIVED.
+    pub(super) fn send_syn<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) {
+        let conn = &self.table.slab[slot];
+        let passive = conn.state == State::SynReceived;
+        // RFC 7323 section 2.2: the option is offered, and returned only to those who offered it.
+        let wscale = (!passive || conn.has(SCALED)).then_some(0);
+        let options = SynOptions {
+            mss: Some(self.mss_max(slot)),
+            wscale,
+        };
+        let path = &self.table.paths[conn.path];
+        let segment = Outgoing {
+            ethernet: &path.ethernet,
+            flow: self.table.flow(slot),
+            seq: conn.snd_una,
+            ack: conn.rcv_nxt,
+            flags: Flags {
+                syn: true,
+                ack: passive,
+                ..Flags::default()
+            },
+            window: self.service.receive_window(conn.tag),
+            options,
+            payload: &[],
+        };
+        output.segment(&mut self.counters, &segment);
+    }
+
+    /// The largest payload that goes into one packet of this connection.
+    fn mss_max(&self, slot: u32) -> u16 {
+        let Conn { path, .. } = &self.table.slab[slot];
+        handshake::mss_of_mtu(self.config.mtu, &self.table.paths[*path].local)
+    }
+
+    /// A segment for a connection in SYN-SENT.
+    pub(super) fn on_syn_sent<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        segment: &Segment,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        output.reuse(frame);
+        match handshake::in_syn_sent(&self.table.slab[slot], segment) {
+            SynSent::Established => {
+                let mss_max = self.mss_max(slot);
+                let conn = &mut self.table.slab[slot];
+                handshake::learn(conn, segment, mss_max);
+                conn.snd_una += 1;
+                self.counters.connected += 1;
+                let mut answer = Answer::default();
+                self.establish(slot, now, &mut answer);
+                if !self.transmit_answer(slot, &answer, now, output) {
+                    self.acknowledge(slot, output);
+                }
+                Ok(())
+            }
+            SynSent::Refused => {
+                self.remove(slot, CloseReason::Refused);
+                Ok(())
+            }
+            SynSent::Reset(_) => {
+                let header = self.table.paths[self.table.slab[slot].path].ethernet;
+                self.reset_stray(segment, &header, now, output)
+            }
+            SynSent::Drop(reason) => Err(reason),
+        }
+    }
+
+    /// The handshake is complete: tells the service, which may answer.
+    pub(super) fn establish(&mut self, slot: u32, now: Instant, answer: &mut Answer) {
+        self.set_state(slot, State::Established);
+        let conn = &mut self.table.slab[slot];
+        conn.touched = Tick::of(now);
+        conn.attempts = 0;
+        self.call_service(slot, now, answer, |service, context| {
+            service.on_open(context)
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! Frames on their way out.
+
+use super::counters::Counters;
+use crate::drops::DropReason;
+use crate::frame::{Frame, FramePool};
+use crate::wire::emit::{self, Outgoing};
+
+/// Where answers go: the received frame first, then fresh ones from the pool.
+pub(super) struct Output<'a, P> {
+    pool: &'a mut P,
+    tx: &'a mut Vec<Frame>,
+    /// A received frame that is no longer needed, to be written over.
+    spare: Option<Frame>,
+}
+
+impl<'a, P: FramePool> Output<'a, P> {
+    /// Sends into `tx`, within its capacity.
+    pub(super) fn new(pool: &'a mut P, tx: &'a mut Vec<Frame>) -> Output<'a, P> {
+        Output {
+            pool,
+            tx,
+            spare: None,
+        }
+    }
+
+    /// The bytes of a received frame.
+    pub(super) fn bytes(&self, frame: &Frame) -> &[u8] {
+        self.pool.bytes(frame)
+    }
+
+    /// Offers a received frame for the next answer; what is not used goes back to the pool.
+    pub(super) fn reuse(&mut self, frame: Frame) {
+        self.drop_spare();
+        self.spare = Some(frame);
+    }
+
+    /// Gives the frame that was offered and not used back to the pool.
+    pub(super) fn drop_spare(&mut self) {
+        if let Some(frame) = self.spare.take() {
+            self.pool.give(frame);
+        }
+    }
+
+    /// Writes one frame with `write`, which returns its length, and queues it. Without a frame or
+    /// room in the queue it counts `NoFrame` and returns false: whoever waits for it sends again.
+    pub(super) fn frame(
+        &mut self,
+        counters: &mut Counters,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> bool {
+        let frame = self.spare.take().or_else(|| self.pool.take());
+        let Some(mut frame) = frame else {
+            counters.drops.count(DropReason::NoFrame);
+            return false;
+        };
+        let len = write(self.pool.room(&mut frame));
+        if let Some(len) = len.filter(|_| self.tx.len() < self.tx.capacity()) {
+            frame.set_len(len);
+            self.tx.push(frame);
+            counters.tx += 1;
+            true
+        } else {
+            self.pool.give(frame);
+            counters.drops.count(DropReason::NoFrame);
+            false
+        }
+    }
+
+    /// Sends one segment.
+    pub(super) fn segment(&mut self, counters: &mut Counters, segment: &Outgoing<'_>) -> bool {
+        self.frame(counters, |room| emit::emit(room, segment))
+    }
+}

@@ -1,0 +1,281 @@
+//! A segment for a connection, carried out as [`crate::tcp::parked`] decided.
+
+use super::Engine;
+use super::output::Output;
+use crate::conn::record::{NONE, PEER_CLOSED_FIRST, State};
+use crate::drops::DropReason;
+use crate::frame::{Frame, FramePool};
+use crate::service::{Context, Service};
+use crate::tcp::CloseReason;
+use crate::tcp::parked::{self, Accept, Verdict};
+use crate::time::{Instant, Tick};
+use crate::wire::packet::Segment;
+
+/// What the service wants to send: so many bytes of the scratch buffer, and then perhaps the FIN.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Answer {
+    pub(super) written: usize,
+    pub(super) closing: bool,
+}
+
+impl<S: Service> Engine<S> {
+    /// A segment for the connection in `slot`.
+    pub(super) fn on_segment<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        segment: &Segment,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let conn = &self.table.slab[slot];
+        if conn.state == State::SynSent {
+            return self.on_syn_sent(slot, frame, segment, now, output);
+        }
+        let window = self.service.receive_window(conn.tag);
+        match parked::judge(conn, self.snd_nxt(slot), window, segment) {
+            Verdict::Accept(accept) => self.accept(slot, frame, &accept, now, output),
+            Verdict::Reopen => {
+                self.remove(slot, CloseReason::ClosedByUs);
+                self.on_stray_segment(frame, segment, now, output)
+            }
+            verdict => {
+                output.reuse(frame);
+                self.refuse(slot, verdict, segment, now, output)
+            }
+        }
+    }
+
+    /// Every verdict that takes nothing from the segment.
+    fn refuse<P: FramePool>(
+        &mut self,
+        slot: u32,
+        verdict: Verdict,
+        segment: &Segment,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        match verdict {
+            Verdict::Acknowledge(reason) => {
+                let conn = &mut self.table.slab[slot];
+                if conn.state == State::TimeWait && segment.flags.fin {
+                    // RFC 9293 section 3.10.7.4: "Acknowledge it, and restart the 2 MSL timeout."
+                    conn.touched = Tick::of(now);
+                }
+                self.acknowledge(slot, output);
+                Err(reason)
+            }
+            Verdict::Drop(reason) => Err(reason),
+            Verdict::RepeatSynAck => {
+                self.send_syn(slot, output);
+                Ok(())
+            }
+            Verdict::ResetByPeer => {
+                self.remove(slot, CloseReason::ResetByPeer);
+                Ok(())
+            }
+            Verdict::RefuseAck => {
+                let header = self.table.paths[self.table.slab[slot].path].ethernet;
+                self.reset_stray(segment, &header, now, output)
+            }
+            Verdict::Abort => {
+                self.reset(slot, output);
+                self.remove(slot, CloseReason::ResetByUs);
+                Ok(())
+            }
+            Verdict::Accept(_) | Verdict::Reopen => unreachable!("carried out by on_segment"),
+        }
+    }
+
+    /// Takes what a segment brings: first its acknowledgment, then its data, then its FIN.
+    fn accept<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        accept: &Accept,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let mut answer = Answer::default();
+        if self.table.slab[slot].state == State::SynReceived {
+            self.table.slab[slot].snd_una = accept.ack;
+            self.counters.accepted += 1;
+            self.establish(slot, now, &mut answer);
+        }
+        if let Some(window) = accept.window {
+            self.table.slab[slot].snd_wnd = window;
+        }
+        let repeat = match self.take_ack(slot, accept, now) {
+            Acked::Removed => {
+                output.reuse(frame);
+                return Ok(());
+            }
+            Acked::Repeat => true,
+            Acked::Done => false,
+        };
+        let conn = &mut self.table.slab[slot];
+        if conn.state.can_send() {
+            conn.touched = Tick::of(now);
+        }
+        let taken = self.take_data(slot, &frame, accept, now, &mut answer, output);
+        output.reuse(frame);
+        if repeat {
+            self.send_flight(slot, 0, usize::MAX, output);
+        }
+        if !self.transmit_answer(slot, &answer, now, output) && accept.ack_due {
+            self.acknowledge(slot, output);
+        }
+        taken
+    }
+
+    /// Takes the acknowledgment: frees what it covers, and closes further if that was the FIN.
+    fn take_ack(&mut self, slot: u32, accept: &Accept, now: Instant) -> Acked {
+        let conn = &mut self.table.slab[slot];
+        let acked = accept.ack.since(conn.snd_una);
+        let flight = conn.flight;
+        if acked == 0 || flight == NONE {
+            return Acked::Done;
+        }
+        conn.snd_una = accept.ack;
+        let payload_len = u32::from(self.flights[flight].len);
+        if acked < self.flights.sequence_len(flight) {
+            // Progress, but not all: what is left was lost if this answers a retransmission.
+            let repeat = self.flights[flight].retries > 0;
+            self.flights
+                .acknowledge(flight, acked.min(payload_len) as usize);
+            self.restart_flight_timer(flight, now);
+            return if repeat { Acked::Repeat } else { Acked::Done };
+        }
+        self.drop_flight(slot);
+        if acked == payload_len {
+            return Acked::Done;
+        }
+        // "... if the FIN segment is now acknowledged" (RFC 9293 section 3.10.7.4).
+        match self.table.slab[slot].state {
+            State::FinWait1 => {
+                self.set_state(slot, State::FinWait2);
+                self.table.slab[slot].touched = Tick::of(now);
+                self.start_timer(slot);
+                Acked::Done
+            }
+            State::Closing => {
+                self.enter_time_wait(slot, now);
+                Acked::Done
+            }
+            State::LastAck => {
+                self.remove(slot, self.reason_of(slot));
+                Acked::Removed
+            }
+            _ => Acked::Done,
+        }
+    }
+
+    /// Takes the data and the FIN, as far as there is a flight to answer with and the service
+    /// consumes them. What is not taken is not acknowledged.
+    fn take_data<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: &Frame,
+        accept: &Accept,
+        now: Instant,
+        answer: &mut Answer,
+        output: &Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let len = accept.payload.len();
+        if len == 0 && !accept.fin {
+            return Ok(());
+        }
+        if !self.has_flight_for(slot) {
+            return Err(DropReason::FlightsFull);
+        }
+        if len > 0 && !answer.closing {
+            let range = usize::from(accept.payload.start)..usize::from(accept.payload.end);
+            let bytes = output.bytes(frame).get(range).unwrap_or_default();
+            let consumed = self.call_service(slot, now, answer, |service, context| {
+                service.on_data(context, bytes).min(bytes.len())
+            });
+            #[expect(clippy::cast_possible_truncation, reason = "at most one frame")]
+            let taken = consumed as u32;
+            self.table.slab[slot].rcv_nxt += taken;
+            if consumed < len {
+                return Err(DropReason::ServiceFull);
+            }
+        }
+        if accept.fin {
+            self.take_fin(slot, now, answer);
+        }
+        Ok(())
+    }
+
+    /// Takes the peer's FIN. RFC 9293 section 3.10.7.4, eighth.
+    fn take_fin(&mut self, slot: u32, now: Instant, answer: &mut Answer) {
+        let conn = &mut self.table.slab[slot];
+        conn.rcv_nxt += 1;
+        match conn.state {
+            State::Established => {
+                conn.set(PEER_CLOSED_FIRST);
+                self.set_state(slot, State::CloseWait);
+                self.call_service(slot, now, answer, |service, context| {
+                    service.on_peer_close(context);
+                });
+            }
+            State::FinWait1 => self.set_state(slot, State::Closing),
+            State::FinWait2 => self.enter_time_wait(slot, now),
+            _ => {}
+        }
+    }
+
+    /// Calls the service with the connection in `slot`; what it sends is added to `answer`.
+    pub(super) fn call_service<R>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        answer: &mut Answer,
+        call: impl FnOnce(&mut S, &mut Context<'_>) -> R,
+    ) -> R {
+        let room = self.room(slot);
+        let id = self.table.slab.id(slot);
+        let conn = &mut self.table.slab[slot];
+        let mut context = Context {
+            id,
+            now,
+            tag: conn.tag,
+            state: &mut conn.service,
+            output: &mut self.scratch[..room.max(answer.written)],
+            written: answer.written,
+            closing: answer.closing,
+        };
+        let result = call(&mut self.service, &mut context);
+        *answer = Answer {
+            written: context.written,
+            closing: context.closing,
+        };
+        result
+    }
+
+    /// Both sides have closed: keeps the record for late segments.
+    fn enter_time_wait(&mut self, slot: u32, now: Instant) {
+        self.tell_closed(slot, self.reason_of(slot));
+        self.set_state(slot, State::TimeWait);
+        self.drop_flight(slot);
+        self.table.slab[slot].touched = Tick::of(now);
+        self.start_timer(slot);
+    }
+
+    /// Who closed first, of a connection that both sides closed.
+    fn reason_of(&self, slot: u32) -> CloseReason {
+        match self.table.slab[slot].has(PEER_CLOSED_FIRST) {
+            true => CloseReason::ClosedByPeer,
+            false => CloseReason::ClosedByUs,
+        }
+    }
+}
+
+/// What an acknowledgment did.
+enum Acked {
+    Done,
+    /// It answers a retransmission of the first segment: the others are to be sent again too.
+    Repeat,
+    /// It ended the connection.
+    Removed,
+}

@@ -1,0 +1,126 @@
+//! Timers: SYN and SYN-ACK retransmission, FIN-WAIT-2, TIME-WAIT; and those of the flights.
+
+use super::Engine;
+use super::output::Output;
+use crate::conn::record::{Conn, State};
+use crate::conn::slab::Slab;
+use crate::conn::wheel::{Due, Links, Timers};
+use crate::frame::{Frame, FramePool};
+use crate::service::Service;
+use crate::tcp::CloseReason;
+use crate::tcp::timing::{self, DATA_RETRIES_MAX, SYN_ACK_RETRIES_MAX, SYN_RETRIES_MAX};
+use crate::time::{Duration, Instant, Tick};
+
+/// The records as their wheel sees them. A deadline is not stored: it follows from the state and
+/// from when the connection was last touched.
+struct Records<'a> {
+    slab: &'a mut Slab,
+    time_wait: Duration,
+}
+
+impl Timers for Records<'_> {
+    fn links(&mut self, index: u32) -> &mut Links {
+        &mut self.slab[index].links
+    }
+
+    fn deadline(&self, index: u32) -> Option<Tick> {
+        deadline(&self.slab[index], self.time_wait)
+    }
+}
+
+/// When the timer of `conn` is due, or `None` if it needs none.
+fn deadline(conn: &Conn, time_wait: Duration) -> Option<Tick> {
+    let after = match conn.state {
+        State::SynSent | State::SynReceived => timing::rto(conn.attempts),
+        State::FinWait2 => timing::FIN_WAIT_2,
+        State::TimeWait => time_wait,
+        // What is in flight has a timer of its own, and an idle connection needs none.
+        _ => return None,
+    };
+    Some(conn.touched.after(after))
+}
+
+impl<S: Service> Engine<S> {
+    /// Does what is due at `now`, a bounded piece of it: [`Engine::next_timer`] tells if more is.
+    /// Appends the frames to send to `tx`, within its capacity.
+    pub fn handle_timers<P: FramePool>(&mut self, now: Instant, pool: &mut P, tx: &mut Vec<Frame>) {
+        let tick = Tick::of(now);
+        // A timer sends at most one frame; without room for it, it had better wait.
+        let mut budget = self.config.timers_per_call.min(tx.capacity() - tx.len());
+        let mut output = Output::new(pool, tx);
+        while let Due::Timer(flight) = self.flight_wheel.pop(&mut self.flights, tick, &mut budget) {
+            self.on_flight_timer(flight, now, &mut output);
+        }
+        loop {
+            let mut records = Records {
+                slab: &mut self.table.slab,
+                time_wait: self.config.time_wait,
+            };
+            match self.wheel.pop(&mut records, tick, &mut budget) {
+                Due::Timer(slot) => self.on_timer(slot, now, &mut output),
+                Due::Nothing | Due::Later => break,
+            }
+        }
+    }
+
+    /// What is in flight was not acknowledged in time. RFC 6298 sections 5.4 to 5.6.
+    fn on_flight_timer<P: FramePool>(
+        &mut self,
+        index: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let flight = &mut self.flights[index];
+        let slot = flight.conn;
+        if flight.retries >= DATA_RETRIES_MAX {
+            self.reset(slot, output);
+            self.remove(slot, CloseReason::TimedOut);
+            return;
+        }
+        flight.retries += 1;
+        self.counters.retransmitted += 1;
+        self.restart_flight_timer(index, now);
+        self.send_flight(slot, 0, 1, output);
+    }
+
+    /// The timer of a record is due.
+    fn on_timer<P: FramePool>(&mut self, slot: u32, now: Instant, output: &mut Output<'_, P>) {
+        let conn = &mut self.table.slab[slot];
+        let retries_max = match conn.state {
+            State::SynSent => SYN_RETRIES_MAX,
+            State::SynReceived => SYN_ACK_RETRIES_MAX,
+            State::FinWait2 | State::TimeWait => return self.remove(slot, CloseReason::ClosedByUs),
+            _ => return,
+        };
+        if conn.attempts >= retries_max {
+            return self.remove(slot, CloseReason::TimedOut);
+        }
+        conn.attempts += 1;
+        conn.touched = Tick::of(now);
+        self.counters.retransmitted += 1;
+        self.start_timer(slot);
+        self.send_syn(slot, output);
+    }
+
+    /// Puts the record in `slot` into the wheel for its deadline. Needed when that comes nearer;
+    /// a deadline that only moves on is found out when the old one comes.
+    pub(super) fn start_timer(&mut self, slot: u32) {
+        let mut records = Records {
+            slab: &mut self.table.slab,
+            time_wait: self.config.time_wait,
+        };
+        match records.deadline(slot) {
+            Some(deadline) => self.wheel.schedule(&mut records, slot, deadline),
+            None => self.wheel.cancel(&mut records, slot),
+        }
+    }
+
+    /// Takes the record in `slot` out of the wheel.
+    pub(super) fn cancel_timer(&mut self, slot: u32) {
+        let mut records = Records {
+            slab: &mut self.table.slab,
+            time_wait: self.config.time_wait,
+        };
+        self.wheel.cancel(&mut records, slot);
+    }
+}

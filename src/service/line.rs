@@ -1,0 +1,105 @@
+//! The heartbeat of lines: `PING\n` is answered `PONG\n`, `QUIT\n` is answered by closing, and any
+//! other line is sent back.
+//!
+//! A line may arrive in any pieces. What has come of it is sent back as it comes, except while it
+//! could still become `PING` or `QUIT`: those bytes are known from their number alone, so one byte
+//! of state is all that a connection needs.
+
+use super::Context;
+
+/// The heartbeat.
+pub const PING: &[u8] = b"PING\n";
+/// The answer to a heartbeat.
+pub const PONG: &[u8] = b"PONG\n";
+/// The request to close.
+pub const QUIT: &[u8] = b"QUIT\n";
+
+/// Where in a line the connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// This many bytes of `PING\n` have come, and nothing else.
+    Ping(u8),
+    /// This many bytes of `QUIT\n` have come, and nothing else; at least one.
+    Quit(u8),
+    /// In a line that is neither; its bytes were sent back.
+    Other,
+}
+
+impl Place {
+    const START: Place = Place::Ping(0);
+
+    fn load(byte: u8) -> Place {
+        match byte {
+            0..=4 => Place::Ping(byte),
+            5..=8 => Place::Quit(byte - 4),
+            _ => Place::Other,
+        }
+    }
+
+    fn store(self) -> u8 {
+        match self {
+            Place::Ping(n) => n,
+            Place::Quit(n) => n + 4,
+            Place::Other => 9,
+        }
+    }
+
+    /// The bytes of the line so far that were not sent back.
+    fn held(self) -> &'static [u8] {
+        match self {
+            Place::Ping(n) => &PING[..usize::from(n)],
+            Place::Quit(n) => &QUIT[..usize::from(n)],
+            Place::Other => &[],
+        }
+    }
+
+    /// The word that the line with `byte` added still is the beginning of, if any.
+    fn extend(self, byte: u8) -> Option<Place> {
+        match self {
+            Place::Ping(n) if PING[usize::from(n)] == byte => Some(Place::Ping(n + 1)),
+            Place::Ping(0) if QUIT[0] == byte => Some(Place::Quit(1)),
+            Place::Quit(n) if QUIT[usize::from(n)] == byte => Some(Place::Quit(n + 1)),
+            _ => None,
+        }
+    }
+}
+
+/// Takes the bytes that can be answered now, and returns how many those are.
+pub fn on_data(conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+    let mut place = Place::load(conn.state()[0]);
+    let mut consumed = 0;
+    for &byte in bytes {
+        // The most that one byte can cause to be sent: the held bytes and itself, or PONG.
+        if conn.room() < PONG.len() {
+            break;
+        }
+        consumed += 1;
+        place = match place.extend(byte) {
+            Some(Place::Ping(n)) if usize::from(n) == PING.len() => {
+                conn.send(PONG);
+                Place::START
+            }
+            Some(Place::Quit(n)) if usize::from(n) == QUIT.len() => {
+                conn.close();
+                // What follows in the segment is received and ignored.
+                return bytes.len();
+            }
+            Some(longer) => longer,
+            None => {
+                conn.send(place.held());
+                conn.send(&[byte]);
+                if byte == b'\n' {
+                    Place::START
+                } else {
+                    Place::Other
+                }
+            }
+        };
+    }
+    conn.state()[0] = place.store();
+    consumed
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

@@ -1,0 +1,196 @@
+//! Addresses, endpoints and flow keys.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use siphasher::sip::SipHasher13;
+
+/// An IPv4 or IPv6 address in 16 bytes: IPv4 is mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2).
+///
+/// Mapped addresses never arrive as real IPv6 addresses: the parser drops such packets.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Address(pub [u8; 16]);
+
+const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+impl Address {
+    /// The IPv4 address with these octets.
+    pub const fn v4(octets: [u8; 4]) -> Address {
+        Address(Ipv4Addr::from_octets(octets).to_ipv6_mapped().octets())
+    }
+
+    /// Whether this is an IPv4 address.
+    pub fn is_v4(&self) -> bool {
+        self.0.starts_with(&MAPPED_PREFIX)
+    }
+
+    /// The last four octets: the address itself, if it is IPv4.
+    pub const fn v4_octets(&self) -> [u8; 4] {
+        [self.0[12], self.0[13], self.0[14], self.0[15]]
+    }
+
+    /// The address as the standard library's type.
+    pub fn to_ip(self) -> IpAddr {
+        if self.is_v4() {
+            IpAddr::from(self.v4_octets())
+        } else {
+            IpAddr::from(self.0)
+        }
+    }
+
+    /// Whether a host may send from this address: not multicast, broadcast, unspecified, loopback,
+    /// nor (as `Address::from` makes it of a real IPv6 source) an IPv4-mapped one.
+    /// RFC 1122 section 3.2.1.3 and RFC 4291 section 2.7.
+    pub fn is_valid_source(&self) -> bool {
+        match self.to_ip() {
+            IpAddr::V4(v4) => {
+                !(v4.is_multicast() || v4.is_loopback() || v4.octets()[0] == 0)
+                    && v4.octets()[0] < 240
+            }
+            IpAddr::V6(v6) => !(v6.is_multicast() || v6.is_loopback() || v6.is_unspecified()),
+        }
+    }
+
+    /// Whether the first `prefix_len` bits equal those of `other`. For IPv4 addresses `prefix_len`
+    /// counts the bits of the four octets, at most 32.
+    pub fn shares_prefix(&self, other: &Address, prefix_len: u8) -> bool {
+        if self.is_v4() != other.is_v4() {
+            return false;
+        }
+        let bits = u32::from(prefix_len) + if self.is_v4() { 96 } else { 0 };
+        let differing = u128::from_be_bytes(self.0) ^ u128::from_be_bytes(other.0);
+        differing.leading_zeros() >= bits.min(128)
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Address {
+        match ip {
+            IpAddr::V4(v4) => Address::v4(v4.octets()),
+            IpAddr::V6(v6) => Address::from(v6),
+        }
+    }
+}
+
+impl From<Ipv6Addr> for Address {
+    fn from(v6: Ipv6Addr) -> Address {
+        Address(v6.octets())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_ip().fmt(f)
+    }
+}
+
+/// An address and a port.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The address.
+    pub addr: Address,
+    /// The port, in host byte order.
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(socket: SocketAddr) -> Endpoint {
+        Endpoint {
+            addr: Address::from(socket.ip()),
+            port: socket.port(),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.addr.to_ip(), self.port).fmt(f)
+    }
+}
+
+/// The four values that identify a connection, from this host's point of view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowKey {
+    /// The peer.
+    pub remote: Endpoint,
+    /// This host.
+    pub local: Endpoint,
+}
+
+impl FlowKey {
+    /// The key as bytes, for hashing.
+    fn to_bytes(self) -> [u8; 36] {
+        let mut bytes = [0; 36];
+        bytes[..16].copy_from_slice(&self.remote.addr.0);
+        bytes[16..32].copy_from_slice(&self.local.addr.0);
+        bytes[32..34].copy_from_slice(&self.remote.port.to_le_bytes());
+        bytes[34..].copy_from_slice(&self.local.port.to_le_bytes());
+        bytes
+    }
+}
+
+/// A secret that attackers must not know, drawn from the system's random source at start.
+#[derive(Clone, Copy)]
+pub struct Secret(pub [u8; 16]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The keyed hash of flow keys: SipHash-1-3, since remote addresses and ports are chosen by whoever
+/// sends the packet, and chosen collisions would turn the index into a list.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowHasher(SipHasher13);
+
+impl FlowHasher {
+    /// A hash under `secret`.
+    pub fn new(secret: Secret) -> FlowHasher {
+        FlowHasher(SipHasher13::new_with_key(&secret.0))
+    }
+
+    /// The hash of `flow`.
+    pub fn hash(&self, flow: &FlowKey) -> u64 {
+        self.0.hash(&flow.to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> Address {
+        Address::from(text.parse::<IpAddr>().unwrap())
+    }
+
+    #[test]
+    fn sources_that_no_host_may_use_are_invalid() {
+        for bad in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+        ] {
+            assert!(!addr(bad).is_valid_source(), "{bad}");
+        }
+        for bad in ["::", "::1", "ff02::1"] {
+            assert!(!addr(bad).is_valid_source(), "{bad}");
+        }
+        for good in ["10.77.0.2", "192.0.2.1", "fd77::2", "fe80::1"] {
+            assert!(addr(good).is_valid_source(), "{good}");
+        }
+    }
+
+    #[test]
+    fn prefixes_count_the_bits_of_their_own_family() {
+        assert!(addr("10.77.0.1").shares_prefix(&addr("10.77.255.9"), 16));
+        assert!(!addr("10.77.0.1").shares_prefix(&addr("10.78.0.1"), 16));
+        assert!(addr("10.77.0.1").shares_prefix(&addr("10.77.0.1"), 32));
+        assert!(addr("fd77::1").shares_prefix(&addr("fd77::2"), 64));
+        assert!(!addr("fd77::1").shares_prefix(&addr("10.77.0.1"), 0));
+        assert!(addr("1.2.3.4").shares_prefix(&addr("200.2.3.4"), 0));
+    }
+}

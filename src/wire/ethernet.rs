@@ -1,0 +1,165 @@
+//! Ethernet headers with up to two VLAN tags (IEEE 802.3, 802.1Q, 802.1ad).
+
+use crate::drops::DropReason;
+
+/// A hardware address.
+pub type Mac = [u8; 6];
+
+/// The hardware address that reaches every host of a link.
+pub const BROADCAST: Mac = [0xff; 6];
+
+/// The EtherType of IPv4.
+pub const IPV4: u16 = 0x0800;
+/// The EtherType of ARP.
+pub const ARP: u16 = 0x0806;
+/// The EtherType of IPv6.
+pub const IPV6: u16 = 0x86dd;
+
+const VLAN: u16 = 0x8100;
+const VLAN_SERVICE: u16 = 0x88a8;
+const LEN_UNTAGGED: usize = 14;
+const TAG_LEN: usize = 4;
+const TAGS_MAX: usize = 2;
+
+/// The longest header that [`EthernetHeader`] holds, in bytes.
+pub const HEADER_LEN_MAX: usize = LEN_UNTAGGED + TAGS_MAX * TAG_LEN;
+
+/// Whether `mac` is a group address (multicast or broadcast).
+pub const fn is_group(mac: &Mac) -> bool {
+    mac[0] & 1 == 1
+}
+
+/// An Ethernet header as it stands on the wire, VLAN tags included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EthernetHeader {
+    bytes: [u8; HEADER_LEN_MAX],
+    len: u8,
+}
+
+impl EthernetHeader {
+    /// An untagged header.
+    pub fn new(dst: Mac, src: Mac, ethertype: u16) -> EthernetHeader {
+        let mut bytes = [0; HEADER_LEN_MAX];
+        bytes[..6].copy_from_slice(&dst);
+        bytes[6..12].copy_from_slice(&src);
+        bytes[12..14].copy_from_slice(&ethertype.to_be_bytes());
+        EthernetHeader { bytes, len: 14 }
+    }
+
+    /// The header at the front of `frame`.
+    ///
+    /// # Errors
+    ///
+    /// `Truncated` when the frame ends inside the header; `Protocol` for more than two tags.
+    pub fn parse(frame: &[u8]) -> Result<EthernetHeader, DropReason> {
+        let mut len = LEN_UNTAGGED;
+        while matches!(
+            be16(frame, len - 2).ok_or(DropReason::Truncated)?,
+            VLAN | VLAN_SERVICE
+        ) {
+            len += TAG_LEN;
+            if len > HEADER_LEN_MAX {
+                return Err(DropReason::Protocol);
+            }
+        }
+        let mut bytes = [0; HEADER_LEN_MAX];
+        bytes[..len].copy_from_slice(&frame[..len]);
+        Ok(EthernetHeader {
+            bytes,
+            len: if len == 14 {
+                14
+            } else if len == 18 {
+                18
+            } else {
+                22
+            },
+        })
+    }
+
+    /// The header of the answer to a frame with this header: addresses swapped, VLAN identifiers
+    /// kept, the priority bits of the tags cleared.
+    pub fn reply(&self) -> EthernetHeader {
+        let mut reply = *self;
+        reply.bytes[..6].copy_from_slice(&self.src());
+        reply.bytes[6..12].copy_from_slice(&self.dst());
+        for tag in (LEN_UNTAGGED..self.len()).step_by(TAG_LEN) {
+            reply.bytes[tag] &= 0x0f;
+        }
+        reply
+    }
+
+    /// The same header with another source address.
+    pub fn with_src(mut self, src: Mac) -> EthernetHeader {
+        self.bytes[6..12].copy_from_slice(&src);
+        self
+    }
+
+    /// The destination address.
+    pub fn dst(&self) -> Mac {
+        core::array::from_fn(|i| self.bytes[i])
+    }
+
+    /// The source address.
+    pub fn src(&self) -> Mac {
+        core::array::from_fn(|i| self.bytes[6 + i])
+    }
+
+    /// What the payload is.
+    pub fn ethertype(&self) -> u16 {
+        let at = self.len() - 2;
+        u16::from_be_bytes([self.bytes[at], self.bytes[at + 1]])
+    }
+
+    /// The header's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len()]
+    }
+
+    /// The length of the header: 14, 18 or 22 bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a header is never empty")]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+}
+
+/// The big-endian 16-bit number at `at`, or `None` past the end.
+pub fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_swaps_the_addresses_and_keeps_the_vlan_identifiers() {
+        let mut frame = vec![1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15];
+        frame.extend([
+            0x88, 0xa8, 0xe0, 100, 0x81, 0x00, 0x01, 0xff, 0x08, 0x00, 0x45,
+        ]);
+        let header = EthernetHeader::parse(&frame).unwrap();
+        assert_eq!((header.len(), header.ethertype()), (22, IPV4));
+        let reply = header.reply();
+        assert_eq!(reply.dst(), [10, 11, 12, 13, 14, 15]);
+        assert_eq!(reply.src(), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(
+            reply.as_bytes()[12..],
+            [0x88, 0xa8, 0, 100, 0x81, 0x00, 0x01, 0xff, 8, 0]
+        );
+    }
+
+    #[test]
+    fn every_cut_of_a_tagged_header_is_truncated() {
+        let mut frame = vec![0; 12];
+        frame.extend([0x81, 0x00, 0, 1, 0x81, 0x00, 0, 2, 0x86, 0xdd]);
+        for cut in 0..frame.len() {
+            assert_eq!(
+                EthernetHeader::parse(&frame[..cut]),
+                Err(DropReason::Truncated),
+                "{cut}"
+            );
+        }
+        frame.splice(20.., [0x81, 0x00, 0, 3, 0x86, 0xdd]);
+        assert_eq!(EthernetHeader::parse(&frame), Err(DropReason::Protocol));
+    }
+}

@@ -1,0 +1,17 @@
+//! Bytes to values and back: what a frame says, and how to write one.
+//!
+//! Pure functions over slices. Nothing here keeps state, and no input makes anything here panic:
+//! what cannot be parsed is a [`crate::drops::DropReason`]. Header layouts come from smoltcp's `wire` module;
+//! the checks, and their order, are ours.
+//!
+//! - [`addr`]: addresses, endpoints, flow keys and their keyed hash
+//! - [`seq`]: sequence numbers
+//! - [`ethernet`]: Ethernet headers with up to two VLAN tags
+//! - [`packet`]: one pass over a frame, down to a TCP segment or a control message
+//! - [`emit`]: writing a TCP segment
+
+pub mod addr;
+pub mod emit;
+pub mod ethernet;
+pub mod packet;
+pub mod seq;

@@ -1,0 +1,385 @@
+//! One pass over a received frame: every length, header and checksum is looked at once, here.
+//!
+//! What comes out is trusted by everything above: offsets lie inside the frame, checksums are right,
+//! sources are addresses that a host may send from. Which addresses and ports are the stack's own is
+//! the engine's to know.
+
+use super::addr::{Address, Endpoint, FlowKey};
+use super::ethernet::{self, EthernetHeader, Mac, be16};
+use super::seq::SeqNumber;
+use crate::drops::DropReason;
+use core::ops::Range;
+use smoltcp::wire::{
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, Icmpv4Packet, Icmpv6Message, Icmpv6Packet,
+    IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket,
+};
+
+/// What a frame holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// A TCP segment.
+    Tcp(Segment),
+    /// An ARP, ICMP or ICMPv6 message.
+    Control(Control),
+}
+
+/// A TCP segment (RFC 9293 section 3.1) that passed every check that needs no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Who sent it and to whom, from this host's point of view.
+    pub flow: FlowKey,
+    /// SEG.SEQ.
+    pub seq: SeqNumber,
+    /// SEG.ACK; meaningless without [`Flags::ack`].
+    pub ack: SeqNumber,
+    /// The control bits.
+    pub flags: Flags,
+    /// SEG.WND as it stands in the header, not scaled.
+    pub window: u16,
+    /// The options of a SYN; the defaults on every other segment.
+    pub options: SynOptions,
+    /// Where in the frame the payload is.
+    pub payload: Range<u16>,
+}
+
+impl Segment {
+    /// The length of the payload, in bytes.
+    pub fn payload_len(&self) -> u32 {
+        u32::from(self.payload.end - self.payload.start)
+    }
+
+    /// SEG.LEN: the sequence numbers that the segment takes, SYN and FIN included.
+    pub fn len(&self) -> u32 {
+        self.payload_len() + u32::from(self.flags.syn) + u32::from(self.flags.fin)
+    }
+
+    /// Whether the segment takes no sequence number: a bare ACK or RST.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The TCP control bits that the stack acts on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Flags {
+    pub fin: bool,
+    pub syn: bool,
+    pub rst: bool,
+    pub ack: bool,
+}
+
+/// The options of a SYN that the stack uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SynOptions {
+    /// Maximum segment size, in bytes (RFC 9293 section 3.7.1).
+    pub mss: Option<u16>,
+    /// Window scale, at most 14 (RFC 7323 section 2).
+    pub wscale: Option<u8>,
+}
+
+/// A message to the address layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// What it is.
+    pub kind: ControlKind,
+    /// Who sent it.
+    pub source: Address,
+    /// The address that it asks for or is sent to.
+    pub target: Address,
+    /// The length of the Ethernet header; the message starts there.
+    pub ethernet_len: u8,
+    /// Where the message ends: padding of the frame is past it.
+    pub end: u16,
+}
+
+/// The kinds of [`Control`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlKind {
+    /// An ARP request (RFC 826).
+    ArpRequest,
+    /// A neighbour solicitation (RFC 4861 section 4.3).
+    NeighborSolicit,
+    /// An ARP reply or a neighbour advertisement: `source` is at this hardware address.
+    NeighborIsAt(Mac),
+    /// ICMP, or ICMPv6 other than neighbour discovery.
+    Icmp,
+}
+
+/// Parses `frame`, received by the interface with address `mac`.
+///
+/// # Errors
+///
+/// The reason for which the frame is to be dropped.
+pub fn parse(frame: &[u8], mac: Mac) -> Result<Packet, DropReason> {
+    let header = EthernetHeader::parse(frame)?;
+    if ethernet::is_group(&header.src()) {
+        return Err(DropReason::SourceAddress);
+    }
+    let to_group = ethernet::is_group(&header.dst());
+    if !to_group && header.dst() != mac {
+        return Err(DropReason::NotOurs);
+    }
+    match header.ethertype() {
+        ethernet::IPV4 if to_group => Err(DropReason::NotOurs),
+        ethernet::IPV4 => parse_ipv4(frame, header.len()),
+        ethernet::IPV6 => parse_ipv6(frame, header.len(), to_group),
+        ethernet::ARP => parse_arp(frame, header.len()),
+        _ => Err(DropReason::Protocol),
+    }
+}
+
+/// An IP packet's addresses and where its payload is in the frame.
+struct Ip {
+    source: Address,
+    target: Address,
+    ethernet_len: usize,
+    payload: Range<usize>,
+}
+
+fn parse_ipv4(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
+    let bytes = &frame[ethernet_len..];
+    if bytes.len() < smoltcp::wire::IPV4_HEADER_LEN {
+        return Err(DropReason::Truncated);
+    }
+    let packet = Ipv4Packet::new_unchecked(bytes);
+    let header_len = usize::from(packet.header_len());
+    let total_len = usize::from(packet.total_len());
+    if packet.version() != 4 || header_len < smoltcp::wire::IPV4_HEADER_LEN {
+        return Err(DropReason::HeaderLength);
+    }
+    if header_len > bytes.len() {
+        return Err(DropReason::Truncated);
+    }
+    if total_len < header_len || total_len > bytes.len() {
+        return Err(DropReason::LengthMismatch);
+    }
+    if !packet.verify_checksum() {
+        return Err(DropReason::IpChecksum);
+    }
+    if packet.more_frags() || packet.frag_offset() != 0 {
+        return Err(DropReason::Fragment);
+    }
+    let ip = Ip {
+        source: Address::v4(packet.src_addr().octets()),
+        target: Address::v4(packet.dst_addr().octets()),
+        ethernet_len,
+        payload: ethernet_len + header_len..ethernet_len + total_len,
+    };
+    if !ip.source.is_valid_source() {
+        return Err(DropReason::SourceAddress);
+    }
+    match packet.next_header() {
+        IpProtocol::Tcp => parse_tcp(frame, &ip),
+        IpProtocol::Icmp => {
+            let icmp = Icmpv4Packet::new_checked(&frame[ip.payload.clone()])
+                .map_err(|_| DropReason::Truncated)?;
+            if !icmp.verify_checksum() {
+                return Err(DropReason::IcmpChecksum);
+            }
+            Ok(control(ControlKind::Icmp, &ip))
+        }
+        _ => Err(DropReason::Protocol),
+    }
+}
+
+fn parse_ipv6(frame: &[u8], ethernet_len: usize, to_group: bool) -> Result<Packet, DropReason> {
+    let bytes = &frame[ethernet_len..];
+    if bytes.len() < smoltcp::wire::IPV6_HEADER_LEN {
+        return Err(DropReason::Truncated);
+    }
+    let packet = Ipv6Packet::new_unchecked(bytes);
+    if packet.version() != 6 {
+        return Err(DropReason::HeaderLength);
+    }
+    let start = ethernet_len + smoltcp::wire::IPV6_HEADER_LEN;
+    let end = start + usize::from(packet.payload_len());
+    if end > frame.len() {
+        return Err(DropReason::LengthMismatch);
+    }
+    let ip = Ip {
+        source: Address::from(packet.src_addr()),
+        target: Address::from(packet.dst_addr()),
+        ethernet_len,
+        payload: start..end,
+    };
+    // A mapped address inside a real IPv6 packet would pass for an IPv4 host.
+    if ip.source.is_v4() || ip.target.is_v4() || !ip.source.is_valid_source() {
+        return Err(DropReason::SourceAddress);
+    }
+    match packet.next_header() {
+        IpProtocol::Tcp if to_group => Err(DropReason::NotOurs),
+        IpProtocol::Tcp => parse_tcp(frame, &ip),
+        IpProtocol::Icmpv6 => parse_icmpv6(frame, &ip, packet.hop_limit()),
+        _ => Err(DropReason::Protocol),
+    }
+}
+
+fn parse_icmpv6(frame: &[u8], ip: &Ip, hop_limit: u8) -> Result<Packet, DropReason> {
+    let bytes = &frame[ip.payload.clone()];
+    let icmp = Icmpv6Packet::new_checked(bytes).map_err(|_| DropReason::Truncated)?;
+    if !icmp.verify_checksum(&ip.source.0.into(), &ip.target.0.into()) {
+        return Err(DropReason::IcmpChecksum);
+    }
+    let kind = icmp.msg_type();
+    if !matches!(
+        kind,
+        Icmpv6Message::NeighborSolicit | Icmpv6Message::NeighborAdvert
+    ) {
+        return Ok(control(ControlKind::Icmp, ip));
+    }
+    // RFC 4861 section 7.1: a hop limit below 255 means that a router forwarded it.
+    if hop_limit != 255 || icmp.msg_code() != 0 {
+        return Err(DropReason::ControlIgnored);
+    }
+    let target = Address(icmp.target_addr().octets());
+    if kind == Icmpv6Message::NeighborSolicit {
+        return Ok(Packet::Control(Control {
+            target,
+            ..control_of(ControlKind::NeighborSolicit, ip)
+        }));
+    }
+    // Option 2 is the target's link-layer address, in units of 8 bytes (RFC 4861 section 4.6.1).
+    let mac = match bytes.get(24..32) {
+        Some([2, 1, mac @ ..]) => core::array::from_fn(|i| mac[i]),
+        _ => return Err(DropReason::ControlIgnored),
+    };
+    let kind = ControlKind::NeighborIsAt(mac);
+    Ok(Packet::Control(Control {
+        source: target,
+        ..control_of(kind, ip)
+    }))
+}
+
+fn control(kind: ControlKind, ip: &Ip) -> Packet {
+    Packet::Control(control_of(kind, ip))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "at most 22, and inside a frame below 64 KiB"
+)]
+fn control_of(kind: ControlKind, ip: &Ip) -> Control {
+    Control {
+        kind,
+        source: ip.source,
+        target: ip.target,
+        ethernet_len: ip.ethernet_len as u8,
+        end: ip.payload.end as u16,
+    }
+}
+
+fn parse_arp(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
+    let packet =
+        ArpPacket::new_checked(&frame[ethernet_len..]).map_err(|_| DropReason::Truncated)?;
+    let Ok(ArpRepr::EthernetIpv4 {
+        operation,
+        source_hardware_addr: EthernetAddress(mac),
+        source_protocol_addr,
+        target_protocol_addr,
+        ..
+    }) = ArpRepr::parse(&packet)
+    else {
+        return Err(DropReason::ControlIgnored);
+    };
+    let kind = match operation {
+        ArpOperation::Request => ControlKind::ArpRequest,
+        ArpOperation::Reply if !ethernet::is_group(&mac) => ControlKind::NeighborIsAt(mac),
+        _ => return Err(DropReason::ControlIgnored),
+    };
+    const ARP_LEN: usize = 28;
+    let end = ethernet_len + ARP_LEN;
+    let ip = Ip {
+        source: Address::v4(source_protocol_addr.octets()),
+        target: Address::v4(target_protocol_addr.octets()),
+        ethernet_len,
+        payload: end..end,
+    };
+    if !ip.source.is_valid_source() {
+        return Err(DropReason::SourceAddress);
+    }
+    Ok(control(kind, &ip))
+}
+
+fn parse_tcp(frame: &[u8], ip: &Ip) -> Result<Packet, DropReason> {
+    let bytes = &frame[ip.payload.clone()];
+    if bytes.len() < smoltcp::wire::TCP_HEADER_LEN {
+        return Err(DropReason::Truncated);
+    }
+    let packet = TcpPacket::new_unchecked(bytes);
+    let header_len = usize::from(packet.header_len());
+    if header_len < smoltcp::wire::TCP_HEADER_LEN || header_len > bytes.len() {
+        return Err(DropReason::HeaderLength);
+    }
+    let (source, target) = (smoltcp_address(&ip.source), smoltcp_address(&ip.target));
+    if !packet.verify_checksum(&source, &target) {
+        return Err(DropReason::TcpChecksum);
+    }
+    let flags = Flags {
+        fin: packet.fin(),
+        syn: packet.syn(),
+        rst: packet.rst(),
+        ack: packet.ack(),
+    };
+    let (remote_port, local_port) = (packet.src_port(), packet.dst_port());
+    let contradictory = flags.syn && (flags.fin || flags.rst);
+    if remote_port == 0 || local_port == 0 || contradictory {
+        return Err(DropReason::Flags);
+    }
+    let options = if flags.syn {
+        syn_options(packet.options())
+    } else {
+        SynOptions::default()
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "inside a frame below 64 KiB"
+    )]
+    let payload = (ip.payload.start + header_len) as u16..ip.payload.end as u16;
+    Ok(Packet::Tcp(Segment {
+        flow: FlowKey {
+            remote: Endpoint {
+                addr: ip.source,
+                port: remote_port,
+            },
+            local: Endpoint {
+                addr: ip.target,
+                port: local_port,
+            },
+        },
+        seq: seq_at(bytes, 4),
+        ack: seq_at(bytes, 8),
+        flags,
+        window: packet.window_len(),
+        options,
+        payload,
+    }))
+}
+
+/// The options of a SYN. A malformed option ends the list, as Linux has it; RFC 9293 MUST-7 asks
+/// only that the stack survives it.
+fn syn_options(mut bytes: &[u8]) -> SynOptions {
+    let mut options = SynOptions::default();
+    while let Ok((rest, option)) = TcpOption::parse(bytes) {
+        match option {
+            TcpOption::EndOfList => break,
+            TcpOption::MaxSegmentSize(mss) => options.mss = Some(mss),
+            // RFC 7323 section 2.3: a shift above 14 is taken as 14.
+            TcpOption::WindowScale(shift) => options.wscale = Some(shift.min(14)),
+            _ => {}
+        }
+        bytes = rest;
+    }
+    options
+}
+
+fn seq_at(bytes: &[u8], at: usize) -> SeqNumber {
+    let high = be16(bytes, at).unwrap_or_default();
+    let low = be16(bytes, at + 2).unwrap_or_default();
+    SeqNumber(u32::from(high) << 16 | u32::from(low))
+}
+
+/// `addr` as smoltcp's type.
+pub(crate) fn smoltcp_address(addr: &Address) -> IpAddress {
+    IpAddress::from(addr.to_ip())
+}
