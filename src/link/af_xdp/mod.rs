@@ -1,1 +1,3 @@
 //! AF_XDP sockets.
+
+pub mod program;
