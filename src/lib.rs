@@ -6,6 +6,7 @@ pub mod engine;
 pub mod frame;
 pub mod link;
 pub mod service;
+pub mod shard;
 pub mod tcp;
 pub mod time;
 pub mod wire;

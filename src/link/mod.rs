@@ -89,6 +89,26 @@ pub struct LinkStats {
     pub invalid_descriptors: u64,
 }
 
+impl LinkStats {
+    /// Adds the counts of another link.
+    pub fn add(&mut self, other: &LinkStats) {
+        self.rx_ring_full += other.rx_ring_full;
+        self.fill_ring_empty += other.fill_ring_empty;
+        self.rx_dropped += other.rx_dropped;
+        self.invalid_descriptors += other.invalid_descriptors;
+    }
+
+    /// The counters with their names in status lines and in JSON.
+    pub const fn named(&self) -> [(&'static str, u64); 4] {
+        [
+            ("rx_ring_full", self.rx_ring_full),
+            ("fill_ring_empty", self.fill_ring_empty),
+            ("rx_dropped", self.rx_dropped),
+            ("invalid_descriptors", self.invalid_descriptors),
+        ]
+    }
+}
+
 /// The owner of every frame of a link, counted. [`Census::total`] is constant over a link's life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {

@@ -11,6 +11,8 @@
 //! - `umem`: frames in memory, and whose each one is
 //! - `socket`: [`Options`], and the calls that make a socket
 //! - `queue`: [`AfXdpLink`], the socket as a [`Link`](crate::link::Link)
+//! - [`program`]: the XDP program that chooses the frames
+//! - [`attachment`]: all of it together: the program, and a link for each queue
 //! - [`interface`]: facts of an interface; network namespaces
 //! - `error`: [`OpenError`]
 //!
@@ -20,10 +22,12 @@
 //!
 //! docs/decisions/0001-own-af-xdp-module.md says why this is not a crate.
 
+pub mod attachment;
 mod cursor;
 mod error;
 pub mod interface;
 mod mapping;
+pub mod program;
 mod queue;
 mod ring;
 mod socket;
