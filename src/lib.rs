@@ -5,6 +5,7 @@ pub mod drops;
 pub mod engine;
 pub mod frame;
 pub mod link;
+pub mod load;
 pub mod service;
 pub mod shard;
 pub mod tcp;

@@ -1,3 +1,5 @@
 //! The `tenmil` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tenmil::cli::main()
+}

@@ -89,11 +89,6 @@ impl Table {
     pub fn changes(&self) -> u64 {
         self.changes
     }
-
-    /// The slots of all connections.
-    pub fn slots(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.slab.touched()).filter(|&slot| self.slab[slot].state != State::Free)
-    }
 }
 
 fn flow_of(conn: &Conn, paths: &Paths) -> FlowKey {

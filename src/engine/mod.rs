@@ -181,6 +181,19 @@ impl<S: Service> Engine<S> {
         Some(&mut self.table.slab[slot].service)
     }
 
+    /// The first connection in slot `cursor` or after it, and `cursor` set past it: to go through
+    /// all connections in pieces, while they come and go.
+    pub fn connection_from(&self, cursor: &mut u32) -> Option<ConnId> {
+        while *cursor < self.table.slab.touched() {
+            let slot = *cursor;
+            *cursor += 1;
+            if self.table.slab[slot].state != State::Free {
+                return Some(self.table.slab.id(slot));
+            }
+        }
+        None
+    }
+
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         Counters {

@@ -1,0 +1,133 @@
+//! CIDRs and listen URLs as arguments.
+
+use crate::service::builtin::{Builtin, UnknownService};
+use crate::wire::addr::Address;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+/// An address and the length of its link's prefix: `10.77.0.1/16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cidr {
+    pub(super) addr: IpAddr,
+    pub(super) prefix_len: u8,
+}
+
+/// Why an argument is no [`Cidr`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadCidr {
+    #[error("'{0}' is not ADDRESS/PREFIX, for example 10.77.0.1/16 or fd77::1/64")]
+    Form(String),
+    #[error("the prefix of '{0}' is not from 1 to {1}")]
+    Prefix(String, u8),
+    #[error("'{0}' is not an address that a host can have")]
+    NoHost(String),
+}
+
+impl FromStr for Cidr {
+    type Err = BadCidr;
+
+    fn from_str(text: &str) -> Result<Cidr, BadCidr> {
+        let form = || BadCidr::Form(text.to_owned());
+        let (addr, prefix_len) = text.split_once('/').ok_or_else(form)?;
+        let addr: IpAddr = addr.parse().map_err(|_| form())?;
+        let longest = if addr.is_ipv4() { 32 } else { 128 };
+        let prefix_len = prefix_len.parse().ok().filter(|len| (1..=longest).contains(len));
+        let prefix_len = prefix_len.ok_or_else(|| BadCidr::Prefix(text.to_owned(), longest))?;
+        match is_host(addr) {
+            true => Ok(Cidr { addr, prefix_len }),
+            false => Err(BadCidr::NoHost(text.to_owned())),
+        }
+    }
+}
+
+/// A service and where it listens: `echo://10.77.0.1:7`, `line://[fd77::1]:7000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ListenUrl {
+    pub(super) service: Builtin,
+    pub(super) endpoint: SocketAddr,
+}
+
+/// Why an argument is no [`ListenUrl`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadUrl {
+    #[error("'{0}' is not SERVICE://ADDRESS:PORT, for example echo://10.77.0.1:7 or line://[fd77::1]:7000")]
+    Form(String),
+    #[error(transparent)]
+    Service(#[from] UnknownService),
+    #[error("'{0}': port 0 cannot be listened on")]
+    PortZero(String),
+    #[error("'{0}': not an address that a host can have; name the one to listen on")]
+    NoHost(String),
+}
+
+impl FromStr for ListenUrl {
+    type Err = BadUrl;
+
+    fn from_str(text: &str) -> Result<ListenUrl, BadUrl> {
+        let form = || BadUrl::Form(text.to_owned());
+        let (service, endpoint) = text.split_once("://").ok_or_else(form)?;
+        let service = service.parse::<Builtin>()?;
+        let endpoint: SocketAddr = endpoint.parse().map_err(|_| form())?;
+        if endpoint.port() == 0 {
+            return Err(BadUrl::PortZero(text.to_owned()));
+        }
+        match is_host(endpoint.ip()) {
+            true => Ok(ListenUrl { service, endpoint }),
+            false => Err(BadUrl::NoHost(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for ListenUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.service, self.endpoint)
+    }
+}
+
+/// Whether a host can have `addr`; IPv4-mapped IPv6 addresses are not addresses on a wire.
+fn is_host(addr: IpAddr) -> bool {
+    let is_mapped = matches!(addr, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    !is_mapped && Address::from(addr).is_valid_source()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_arguments_parse() {
+        let cidr: Cidr = "fd77::1/64".parse().unwrap();
+        assert_eq!((cidr.addr.to_string().as_str(), cidr.prefix_len), ("fd77::1", 64));
+        let url: ListenUrl = "line://[fd77::1]:7000".parse().unwrap();
+        assert_eq!((url.service, url.to_string().as_str()), (Builtin::Line, "line://[fd77::1]:7000"));
+    }
+
+    #[test]
+    fn bad_arguments_say_what_is_wrong_in_one_line() {
+        for (text, says) in [
+            ("10.77.0.1", "is not ADDRESS/PREFIX"),
+            ("10.77.0.1/33", "not from 1 to 32"),
+            ("fd77::1/0", "not from 1 to 128"),
+            ("10.77.0.256/8", "is not ADDRESS/PREFIX"),
+            ("224.0.0.1/8", "not an address that a host can have"),
+            ("::ffff:10.0.0.1/96", "not an address that a host can have"),
+        ] {
+            let error = text.parse::<Cidr>().unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains(text), "{text}: {error}");
+        }
+        for (text, says) in [
+            ("10.77.0.1:7", "is not SERVICE://ADDRESS:PORT"),
+            ("echo://10.77.0.1", "is not SERVICE://ADDRESS:PORT"),
+            ("echo://fd77::1:7", "is not SERVICE://ADDRESS:PORT"),
+            ("echo://10.77.0.1:70000", "is not SERVICE://ADDRESS:PORT"),
+            ("echo://10.77.0.1:0", "port 0"),
+            ("echo://0.0.0.0:7", "not an address that a host can have"),
+        ] {
+            let error = text.parse::<ListenUrl>().unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains(text), "{text}: {error}");
+        }
+        let error = "finger://10.77.0.1:79".parse::<ListenUrl>().unwrap_err().to_string();
+        assert_eq!(error, "unknown service 'finger': there are echo, discard and line");
+    }
+}

@@ -1,0 +1,72 @@
+//! The command line: arguments, then validated plans, then the run. One verb per file.
+//!
+//! - `serve`: services on an interface
+//! - `demo`: the main job in one command
+//! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
+//! - `network`: the test network of `demo`
+//! - `server`: the server process of `demo`
+//! - `status`: status lines; `summary`: the JSON summary
+//! - `secrets`: random keys; `signals`: SIGINT and SIGTERM
+//!
+//! Exit codes: 0, done; 1, a run that failed; 2, a request that cannot be carried out, with one line
+//! that says why.
+
+mod address;
+mod demo;
+mod network;
+mod secrets;
+mod serve;
+mod server;
+mod signals;
+mod status;
+mod summary;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Ten million long-lived TCP connections on one machine: AF_XDP, a user-space stack, 64 bytes each.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Serve(serve::Args),
+    Demo(demo::Args),
+}
+
+/// How a verb ended, if not well.
+enum Failure {
+    /// The request cannot be carried out: exit 2.
+    Refused(anyhow::Error),
+    /// The run failed: exit 1.
+    Failed(anyhow::Error),
+}
+
+/// A request that cannot be carried out.
+fn refused(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::Refused(error.into())
+}
+
+/// A run that failed.
+fn failed(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::Failed(error.into())
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+    };
+    let (error, code) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Refused(error)) => (error, 2),
+        Err(Failure::Failed(error)) => (error, 1),
+    };
+    eprintln!("tenmil: {error:#}");
+    ExitCode::from(code)
+}

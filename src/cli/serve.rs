@@ -1,0 +1,228 @@
+//! `tenmil serve`: services on an interface.
+
+use super::address::{Cidr, ListenUrl};
+use super::status::Status;
+use super::{Failure, failed, refused, secrets, signals};
+use crate::engine::Engine;
+use crate::engine::config::Config;
+use crate::engine::locals::{Listener, Owned};
+use crate::link::af_xdp::AfXdpLink;
+use crate::link::af_xdp::attachment::{self, Attachment, Request};
+use crate::link::af_xdp::program::XdpMode;
+use crate::service::builtin::Builtins;
+use crate::shard::clock::Clock;
+use crate::shard::{Answering, Shard, Shared, Snapshot};
+use crate::time::Duration;
+use crate::wire::addr::{Address, Endpoint};
+use anyhow::{Context as _, anyhow};
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+
+/// Serve TCP services on an interface, from user space.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The network interface.
+    #[arg(long, value_name = "IF")]
+    interface: String,
+
+    /// An address that tenmil alone answers for (ARP, NDP, ping and TCP), with the prefix length of
+    /// its link; the kernel must not have it. Listening on other addresses shares them with the
+    /// kernel: only the listed ports are taken.
+    #[arg(long, value_name = "CIDR", num_args = 1..)]
+    address: Vec<Cidr>,
+
+    /// What to serve, and where: echo, discard or line, for example echo://10.77.0.1:7.
+    #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
+    listen: Vec<ListenUrl>,
+
+    /// Connections at once, over all queues, split evenly. Each takes 64 bytes when it is used, and
+    /// 6 to 12 for the index from the start.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    max_connections: u32,
+
+    /// How to attach the XDP program: native in the driver, generic (skb), or native if possible.
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    xdp_mode: Mode,
+
+    /// How many receive queues to serve, a thread for each. All of them unless given: frames that
+    /// arrive on another queue are dropped.
+    #[arg(long, value_name = "N")]
+    queues: Option<u32>,
+
+    /// How to print the status.
+    #[arg(long, value_enum, default_value_t = Format::Text, hide = true)]
+    status: Format,
+
+    /// Stop when the process that started this one ends.
+    #[arg(long, hide = true)]
+    die_with_parent: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Mode {
+    Auto,
+    Native,
+    Skb,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    check_listeners(&args.listen).map_err(refused)?;
+    if args.die_with_parent {
+        let signal = Some(rustix::process::Signal::TERM);
+        rustix::process::set_parent_process_death_signal(signal).map_err(refused)?;
+    }
+    let stop = signals::stop_flag().map_err(refused)?;
+    let (attachment, links) = attachment::attach(&request(args)).map_err(refused)?;
+    let clock = Clock::start();
+    let shards = links
+        .into_iter()
+        .map(|link| make_shard(args, &attachment, link, clock))
+        .collect::<anyhow::Result<Vec<_>>>()
+        .map_err(refused)?;
+    if args.status == Format::Text {
+        announce(args, &attachment);
+    }
+    let outcome = serve(args, shards, clock, &stop).map_err(failed);
+    drop(attachment);
+    outcome
+}
+
+/// Two services on one endpoint contradict each other.
+fn check_listeners(urls: &[ListenUrl]) -> anyhow::Result<()> {
+    let mut seen = HashMap::new();
+    for url in urls {
+        if let Some(other) = seen.insert(url.endpoint, url) {
+            return Err(anyhow!("{other} and {url} listen on the same port: keep one of them"));
+        }
+    }
+    Ok(())
+}
+
+fn request(args: &Args) -> Request {
+    let host_len = |cidr: &Cidr| if cidr.addr.is_ipv4() { 32 } else { 128 };
+    let mut listeners: Vec<_> = args.listen.iter().map(|url| url.endpoint).collect();
+    listeners.retain(|endpoint| !args.address.iter().any(|cidr| cidr.addr == endpoint.ip()));
+    Request {
+        interface: args.interface.clone(),
+        queues: args.queues,
+        mode: match args.xdp_mode {
+            Mode::Auto => XdpMode::Auto,
+            Mode::Native => XdpMode::Native,
+            Mode::Skb => XdpMode::Skb,
+        },
+        owned: args.address.iter().map(|cidr| (cidr.addr, host_len(cidr))).collect(),
+        listeners,
+    }
+}
+
+type ServeShard = Shard<AfXdpLink, Builtins, Answering>;
+
+fn make_shard(
+    args: &Args,
+    attachment: &Attachment,
+    link: AfXdpLink,
+    clock: Clock,
+) -> anyhow::Result<ServeShard> {
+    let interface = attachment.interface();
+    let mut config = Config::new(interface.mac, secrets::draw()?, secrets::draw()?);
+    config.mtu = u16::try_from(interface.mtu.min(u32::from(config.mtu)))?;
+    config.connections_max = args.max_connections.div_ceil(attachment.queues());
+    config.flights_max = Config::flights_for(config.connections_max);
+    config.owned = args.address.iter().map(owned).collect();
+    config.listeners = args.listen.iter().map(listener).collect();
+    let engine = Engine::new(config, Builtins, clock.now());
+    Ok(Shard { link, engine, driver: Answering })
+}
+
+fn owned(cidr: &Cidr) -> Owned {
+    let range_len = if cidr.addr.is_ipv4() { 32 } else { 128 };
+    Owned { addr: Address::from(cidr.addr), range_len, link_len: cidr.prefix_len }
+}
+
+fn listener(url: &ListenUrl) -> Listener {
+    Listener { endpoint: Endpoint::from(url.endpoint), tag: url.service.tag() }
+}
+
+/// Says what was attached, and where.
+fn announce(args: &Args, attachment: &Attachment) {
+    let interface = attachment.interface();
+    let [a, b, c, d, e, f] = interface.mac;
+    let copy = if attachment.zero_copy() { "zero-copy" } else { "copy mode" };
+    println!(
+        "attached to {} ({a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}, mtu {}): XDP {}, {copy}, \
+         {} of {} queue(s)",
+        interface.name,
+        interface.mtu,
+        attachment.mode(),
+        attachment.queues(),
+        interface.rx_queues,
+    );
+    if let Some(reason) = attachment.program().fallback_reason() {
+        println!("  native mode was refused: {reason}");
+    }
+    for cidr in &args.address {
+        println!("  owns {}", cidr.addr);
+    }
+    for url in &args.listen {
+        let shared = !args.address.iter().any(|cidr| cidr.addr == url.endpoint.ip());
+        println!("  serves {url}{}", if shared { ", an address shared with the kernel" } else { "" });
+    }
+}
+
+/// Runs the shards, each on a thread of its own, and prints a status line a second.
+fn serve(
+    args: &Args,
+    shards: Vec<ServeShard>,
+    clock: Clock,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<()> {
+    let shared: Vec<_> = shards.iter().map(|_| Arc::new(Shared::new(stop.clone()))).collect();
+    let (ended, endings) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for (mut shard, shared) in shards.into_iter().zip(&shared) {
+            let ended = ended.clone();
+            scope.spawn(move || {
+                // The receiver waits for one message of each shard.
+                let _ = ended.send(shard.run(&clock, shared));
+            });
+        }
+        drop(ended);
+        let mut result = Ok(());
+        loop {
+            match endings.recv_timeout(Duration::from_secs(1)) {
+                Ok(ending) => {
+                    // One queue without its shard would lose its clients: all stop.
+                    stop.store(true, Ordering::Relaxed);
+                    result = result.and(ending);
+                }
+                Err(RecvTimeoutError::Timeout) => print_status(args, &shared)?,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        print_status(args, &shared)?;
+        result.context("stopped")
+    })
+}
+
+fn print_status(args: &Args, shared: &[Arc<Shared>]) -> anyhow::Result<()> {
+    let mut sum = Snapshot::default();
+    shared.iter().for_each(|shared| sum.add(&shared.snapshot()));
+    let status = Status::from(&sum);
+    let line = match args.status {
+        Format::Text => status.to_string(),
+        Format::Json => serde_json::to_string(&status)?,
+    };
+    // A reader that has gone is no reason to stop serving.
+    let _ = writeln!(std::io::stdout(), "{line}");
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The server process of `demo`: `tenmil serve` in the server's namespace, and what it says.
+
+use super::status::Status;
+use crate::time::Duration;
+use anyhow::{Context as _, anyhow, bail};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+
+/// How long the server may take to start, and to stop.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A running server; it is stopped when this is dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    statuses: Receiver<Status>,
+    newest: Status,
+}
+
+impl Server {
+    /// Starts this program as the server in `namespace`, with these arguments of `serve`, and waits
+    /// until it serves.
+    pub(super) fn start(namespace: &str, args: &[String]) -> anyhow::Result<Server> {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", namespace])
+            .arg(program)
+            .args(["serve", "--status", "json", "--die-with-parent"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run ip (apt-get install iproute2)")?;
+        let stdout = child.stdout.take().ok_or_else(|| anyhow!("the server has no output"))?;
+        let (sender, statuses) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Ok(status) = serde_json::from_str(&line)
+                    && sender.send(status).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let mut server = Server { child, statuses, newest: Status::default() };
+        match server.statuses.recv_timeout(PATIENCE) {
+            Ok(status) => {
+                server.newest = status;
+                Ok(server)
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let mut said = String::new();
+                if let Some(mut stderr) = server.child.stderr.take() {
+                    stderr.read_to_string(&mut said)?;
+                }
+                bail!("the server did not start: {}", said.trim());
+            }
+            Err(RecvTimeoutError::Timeout) => bail!("the server said nothing for {PATIENCE:?}"),
+        }
+    }
+
+    /// The newest status.
+    pub(super) fn status(&mut self) -> &Status {
+        while let Ok(status) = self.statuses.try_recv() {
+            self.newest = status;
+        }
+        &self.newest
+    }
+
+    /// The resident memory of the server's process, in bytes.
+    pub(super) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        resident_bytes(&self.child.id().to_string())
+    }
+
+    /// Whether the process still runs.
+    pub(super) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Stops the server, and returns its last status.
+    pub(super) fn stop(mut self) -> anyhow::Result<Status> {
+        self.terminate();
+        // The last status comes before the end of the output.
+        loop {
+            match self.statuses.recv_timeout(PATIENCE) {
+                Ok(status) => self.newest = status,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => bail!("the server did not stop"),
+            }
+        }
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("the server ended with {status}");
+        }
+        Ok(std::mem::take(&mut self.newest))
+    }
+
+    fn terminate(&self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            // It may have ended already.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.is_running() {
+            return;
+        }
+        self.terminate();
+        while !matches!(self.statuses.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected)) {
+            if let Err(RecvTimeoutError::Timeout) = self.statuses.recv_timeout(PATIENCE) {
+                let _ = self.child.kill();
+            }
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// The resident memory of a process, in bytes; `process` is its id or `self`.
+pub(super) fn resident_bytes(process: &str) -> anyhow::Result<u64> {
+    let path = format!("/proc/{process}/statm");
+    let statm = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let pages = pages.ok_or_else(|| anyhow!("{path} makes no sense: {statm}"))?;
+    Ok(pages * rustix::param::page_size() as u64)
+}
