@@ -75,7 +75,8 @@ pub enum LinkError {
     },
 }
 
-/// Frames that a link lost before the engine could see or after it had sent them.
+/// Frames that a link lost before the engine could see or after it had sent them. Each is counted
+/// once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkStats {
     /// Received frames dropped because the receive ring was full (XDP_STATISTICS `rx_ring_full`).
@@ -83,7 +84,8 @@ pub struct LinkStats {
     /// Received frames dropped because the fill ring was empty
     /// (XDP_STATISTICS `rx_fill_ring_empty_descs`).
     pub fill_ring_empty: u64,
-    /// Received frames dropped for other reasons (XDP_STATISTICS `rx_dropped`).
+    /// Received frames dropped for other reasons, such as being longer than a frame's room
+    /// (XDP_STATISTICS `rx_dropped`).
     pub rx_dropped: u64,
     /// Descriptors that the kernel found invalid, both ways; a bug of ours when it is not 0.
     pub invalid_descriptors: u64,

@@ -3,10 +3,7 @@
 //! sysfs shows the interfaces of the namespace that it was mounted in, not those of the thread that
 //! reads it. So the kernel is asked: rtnetlink (RTM_GETLINK of linux/rtnetlink.h), and ethtool for
 //! the number of queues in use.
-#![allow(
-    unsafe_code,
-    reason = "the ethtool ioctl takes a structure with a pointer in it"
-)]
+#![allow(unsafe_code, reason = "an ioctl takes a pointer")]
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -81,15 +81,15 @@ impl AfXdpLink {
         }
     }
 
-    /// Calls the kernel if it waits for a call: one system call, or none.
-    fn kick(&mut self) -> Result<(), LinkError> {
+    /// Calls the kernel if it waits for a call, and returns whether it did: one system call, or none.
+    fn kick(&mut self) -> Result<bool, LinkError> {
         let socket = &mut self.socket;
         let tx_waits = socket.tx.needs_wakeup() && socket.tx.unread() > 0;
         // In copy mode the kernel takes from the fill ring when a packet comes, and needs no call.
         let fill_waits = socket.zero_copy && socket.fill.needs_wakeup();
         let descriptor = &socket.descriptor;
         let (call, result) = match (tx_waits, fill_waits) {
-            (false, false) => return Ok(()),
+            (false, false) => return Ok(false),
             (true, false) => (
                 "sendto",
                 send(descriptor, &[], SendFlags::DONTWAIT).map(drop),
@@ -113,7 +113,7 @@ impl AfXdpLink {
         match result {
             // Frames beyond the kick's budget, a full device queue, or a full completion ring: what
             // was not sent is still in the tx ring, for the next kick.
-            Ok(()) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) => Ok(()),
+            Ok(()) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) => Ok(true),
             Err(errno) => Err(self.lost(call, errno)),
         }
     }
@@ -196,7 +196,11 @@ impl Link for AfXdpLink {
     fn flush(&mut self) -> Result<(), LinkError> {
         self.reap();
         self.refill();
-        self.kick()
+        if self.kick()? {
+            // Copy mode sends within the call: most of these frames are back already.
+            self.reap();
+        }
+        Ok(())
     }
 
     fn wait(&mut self, timeout: Duration) -> Result<(), LinkError> {
@@ -238,12 +242,21 @@ impl Link for AfXdpLink {
         let corrupt = fill.corrupt() + rx.corrupt() + tx.corrupt() + completion.corrupt();
         let ours = umem.invalid() + corrupt;
         match xdp_statistics(descriptor) {
-            Ok(kernel) => LinkStats {
-                rx_ring_full: kernel.rx_ring_full.unwrap_or_default(),
-                fill_ring_empty: kernel.rx_fill_ring_empty_descs.unwrap_or_default(),
-                rx_dropped: kernel.rx_dropped,
-                invalid_descriptors: kernel.rx_invalid_descs + kernel.tx_invalid_descs + ours,
-            },
+            Ok(kernel) => {
+                let fill_ring_empty = kernel.rx_fill_ring_empty_descs.unwrap_or_default();
+                // In copy mode a packet without a frame counts as dropped, too (__xsk_rcv).
+                let twice = if self.socket.zero_copy {
+                    0
+                } else {
+                    fill_ring_empty
+                };
+                LinkStats {
+                    rx_ring_full: kernel.rx_ring_full.unwrap_or_default(),
+                    fill_ring_empty,
+                    rx_dropped: kernel.rx_dropped.saturating_sub(twice),
+                    invalid_descriptors: kernel.rx_invalid_descs + kernel.tx_invalid_descs + ours,
+                }
+            }
             Err(_) => LinkStats {
                 invalid_descriptors: ours,
                 ..LinkStats::default()

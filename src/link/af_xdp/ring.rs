@@ -8,10 +8,7 @@
 //!
 //! The orderings are those of the kernel's net/xdp/xsk_queue.h: a release store of the own index
 //! after the entries were written or read, an acquire load of the other's before.
-#![allow(
-    unsafe_code,
-    reason = "ring entries and indices are shared with the kernel"
-)]
+#![allow(unsafe_code, reason = "entries are shared with the kernel")]
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};

@@ -1,5 +1,5 @@
 //! The rings over plain memory, with the tests in the kernel's place.
-#![allow(unsafe_code, reason = "the tests stand at both ends of a ring")]
+#![allow(unsafe_code, reason = "tests stand at both ends of a ring")]
 
 use std::collections::VecDeque;
 

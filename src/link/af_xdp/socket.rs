@@ -2,10 +2,7 @@
 //!
 //! The order is the kernel's (Documentation/networking/af_xdp.rst): register the UMEM, size the four
 //! rings, map them, post frames to the fill ring, bind. After the bind a driver may receive.
-#![allow(
-    unsafe_code,
-    reason = "the rings lie in the socket's memory; one option is not in rustix"
-)]
+#![allow(unsafe_code, reason = "rings are mapped; one raw setsockopt")]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

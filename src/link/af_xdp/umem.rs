@@ -4,10 +4,7 @@
 //! the kernel gives back becomes a handle only if the frame was the kernel's to give; a frame's bytes
 //! are touched only while the engine owns it; and the census is exact. Every address is
 //! checked, in release builds too.
-#![allow(
-    unsafe_code,
-    reason = "frames are pieces of a mapping that the kernel reads and writes"
-)]
+#![allow(unsafe_code, reason = "frames are pieces of a mapping")]
 
 use std::io;
 
