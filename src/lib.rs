@@ -1,5 +1,6 @@
 //! Ten million long-lived TCP connections on one machine.
 
+pub mod cli;
 pub mod conn;
 pub mod drops;
 pub mod engine;
