@@ -110,9 +110,6 @@ impl Drops {
 
     /// The reasons that occurred, with their counts.
     pub fn nonzero(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        DropReason::ALL
-            .iter()
-            .map(|&reason| (reason, self.of(reason)))
-            .filter(|&(_, n)| n > 0)
+        DropReason::ALL.iter().map(|&reason| (reason, self.of(reason))).filter(|&(_, n)| n > 0)
     }
 }

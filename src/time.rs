@@ -77,18 +77,11 @@ impl Tick {
 
     /// The first tick that is at least `duration` after the end of this one: a timer set to it never
     /// fires early. Durations past a year are cut to one.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "at most a year, which is below 2^31"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "at most a year, which is below 2^31")]
     pub const fn after(self, duration: Duration) -> Tick {
         const YEAR_TICKS: u128 = (365 * 86_400 * 1_000_000_000) >> TICK_SHIFT;
         let ticks = (duration.as_nanos() + (1 << TICK_SHIFT) - 1) >> TICK_SHIFT;
-        let ticks = if ticks > YEAR_TICKS {
-            YEAR_TICKS
-        } else {
-            ticks
-        };
+        let ticks = if ticks > YEAR_TICKS { YEAR_TICKS } else { ticks };
         Tick(self.0.wrapping_add(ticks as u32).wrapping_add(1))
     }
 
@@ -101,10 +94,6 @@ impl Tick {
     pub const fn start(self, now: Instant) -> Instant {
         let ahead = self.0.wrapping_sub(Tick::of(now).0).cast_signed() as i64;
         let tick = (now.0 >> TICK_SHIFT).cast_signed() + ahead;
-        if tick <= 0 {
-            Instant::ZERO
-        } else {
-            Instant(tick.cast_unsigned() << TICK_SHIFT)
-        }
+        if tick <= 0 { Instant::ZERO } else { Instant(tick.cast_unsigned() << TICK_SHIFT) }
     }
 }

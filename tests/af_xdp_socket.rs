@@ -29,10 +29,7 @@ const RIGHT: &str = "tm-right";
 impl TestNet {
     fn new(test: &str) -> TestNet {
         let prefix = format!("tenmil-test-{}-{test}", std::process::id());
-        let net = TestNet {
-            left: format!("{prefix}-l"),
-            right: format!("{prefix}-r"),
-        };
+        let net = TestNet { left: format!("{prefix}-l"), right: format!("{prefix}-r") };
         let (left, right) = (&net.left, &net.right);
         ip(&format!("netns add {left}"));
         ip(&format!("netns add {right}"));
@@ -42,9 +39,7 @@ impl TestNet {
         ));
         for (namespace, interface) in [(left, LEFT), (right, RIGHT)] {
             // No IPv6 address, so that the kernel says nothing of its own accord.
-            ip(&format!(
-                "-n {namespace} link set {interface} addrgenmode none up"
-            ));
+            ip(&format!("-n {namespace} link set {interface} addrgenmode none up"));
         }
         net
     }
@@ -53,18 +48,13 @@ impl TestNet {
 impl Drop for TestNet {
     fn drop(&mut self) {
         for namespace in [&self.left, &self.right] {
-            let _there_or_not = Command::new("ip")
-                .args(["netns", "del", namespace])
-                .output();
+            let _there_or_not = Command::new("ip").args(["netns", "del", namespace]).output();
         }
     }
 }
 
 fn ip(arguments: &str) {
-    let output = Command::new("ip")
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("ip runs");
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("ip runs");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {arguments}: {error}");
 }
@@ -108,10 +98,7 @@ impl End {
         enter_netns(namespace).expect("the test made it");
         let link = AfXdpLink::open(options).expect("a veth does AF_XDP");
         let program = bpf::redirect_all(&link, mode);
-        End {
-            link,
-            _program: program,
-        }
+        End { link, _program: program }
     }
 
     /// Transmits `payloads` as frames, and waits until the kernel has taken all of them.
@@ -138,25 +125,18 @@ impl End {
         let mut frames = Vec::new();
         for _ in 0..40 {
             let missing = count - frames.len();
-            self.link
-                .receive(&mut frames, missing)
-                .expect("the link works");
+            self.link.receive(&mut frames, missing).expect("the link works");
             if frames.len() >= count {
                 break;
             }
-            self.link
-                .wait(Duration::from_millis(50))
-                .expect("the link works");
+            self.link.wait(Duration::from_millis(50)).expect("the link works");
         }
         frames
     }
 
     fn receive_bytes(&mut self, count: usize) -> Vec<Vec<u8>> {
         let frames = self.receive(count);
-        let bytes = frames
-            .iter()
-            .map(|frame| self.link.bytes(frame).to_vec())
-            .collect();
+        let bytes = frames.iter().map(|frame| self.link.bytes(frame).to_vec()).collect();
         for frame in frames {
             self.link.give(frame);
         }
@@ -199,20 +179,9 @@ fn both_ways(net: &TestNet, mode: u32) {
     }
     for end in [&left, &right] {
         // At rest: the fill ring is full, all else is in the pool.
-        assert_eq!(
-            end.link.census(),
-            Census {
-                pool: 256,
-                rx: 256,
-                tx: 0,
-                engine: 0
-            }
-        );
+        assert_eq!(end.link.census(), Census { pool: 256, rx: 256, tx: 0, engine: 0 });
         let stats = end.link.stats();
-        assert_eq!(
-            (stats.rx_ring_full, stats.fill_ring_empty, stats.rx_dropped),
-            (0, 0, 0)
-        );
+        assert_eq!((stats.rx_ring_full, stats.fill_ring_empty, stats.rx_dropped), (0, 0, 0));
     }
 }
 
@@ -269,11 +238,7 @@ fn a_flood_that_nobody_reads_is_counted_and_no_frame_is_lost_for_good() {
         assert_eq!(lost, 800 - 256, "each loss is counted once: {stats:?}");
         right.assert_conserved();
         left.send(&payloads(9, 100));
-        assert_eq!(
-            right.receive_bytes(100),
-            payloads(9, 100),
-            "all is well again"
-        );
+        assert_eq!(right.receive_bytes(100), payloads(9, 100), "all is well again");
         // A quarter of the frames is there to send with, whatever was received.
         assert!(right.link.census().pool >= 128);
         left.assert_conserved();
@@ -287,10 +252,7 @@ fn a_second_socket_on_a_queue_is_told_who_has_it() {
         enter_netns(&net.left).expect("the test made it");
         let first = AfXdpLink::open(&options(LEFT, 0)).expect("the queue is free");
         let wait = Duration::from_millis(30);
-        let again = Options {
-            bind_wait: wait,
-            ..options(LEFT, 0)
-        };
+        let again = Options { bind_wait: wait, ..options(LEFT, 0) };
         let error = AfXdpLink::open(&again).expect_err("the queue is taken");
         assert!(matches!(&error, OpenError::QueueTaken { waited, .. } if *waited == wait));
         let message = error.to_string();
@@ -308,32 +270,13 @@ fn what_is_not_there_is_named() {
         enter_netns(&net.left).expect("the test made it");
         // The peer is in the other namespace.
         let error = AfXdpLink::open(&options(RIGHT, 0)).expect_err("not in this namespace");
-        assert!(matches!(
-            error,
-            OpenError::Interface(InterfaceError::NotFound { .. })
-        ));
+        assert!(matches!(error, OpenError::Interface(InterfaceError::NotFound { .. })));
         let error = AfXdpLink::open(&options(LEFT, 2)).expect_err("queues 0 and 1 only");
-        assert!(
-            matches!(
-                error,
-                OpenError::NoSuchQueue {
-                    queue: 2,
-                    queues: 2,
-                    ..
-                }
-            ),
-            "{error}"
-        );
-        let required = Options {
-            zero_copy: ZeroCopy::Required,
-            ..options(LEFT, 0)
-        };
+        assert!(matches!(error, OpenError::NoSuchQueue { queue: 2, queues: 2, .. }), "{error}");
+        let required = Options { zero_copy: ZeroCopy::Required, ..options(LEFT, 0) };
         let error = AfXdpLink::open(&required).expect_err("a veth has no zero-copy");
         assert!(matches!(error, OpenError::NoZeroCopy { .. }), "{error}");
-        assert!(matches!(
-            enter_netns("tenmil-none"),
-            Err(InterfaceError::NoNamespace { .. })
-        ));
+        assert!(matches!(enter_netns("tenmil-none"), Err(InterfaceError::NoNamespace { .. })));
     });
 }
 
@@ -341,22 +284,14 @@ fn what_is_not_there_is_named() {
 fn an_interface_is_described_as_its_namespace_has_it() {
     privileged("facts", |net| {
         enter_netns(&net.right).expect("the test made it");
-        ip(&format!(
-            "-n {} link set {RIGHT} mtu 1400 address 02:00:00:00:00:07",
-            net.right
-        ));
+        ip(&format!("-n {} link set {RIGHT} mtu 1400 address 02:00:00:00:00:07", net.right));
         let interface = Interface::by_name(RIGHT).expect("it is in this namespace");
         assert_eq!(interface.mac, [2, 0, 0, 0, 0, 7]);
-        assert_eq!(
-            (interface.mtu, interface.rx_queues, interface.up),
-            (1400, 2, true)
-        );
+        assert_eq!((interface.mtu, interface.rx_queues, interface.up), (1400, 2, true));
         ip(&format!("-n {} link set {RIGHT} down", net.right));
         assert!(!Interface::by_name(RIGHT).expect("still there").up);
         // Fewer queues in use than there are: the driver's answer counts.
-        let ethtool = Command::new("ethtool")
-            .args(["-L", RIGHT, "rx", "1", "tx", "1"])
-            .output();
+        let ethtool = Command::new("ethtool").args(["-L", RIGHT, "rx", "1", "tx", "1"]).output();
         assert!(ethtool.expect("ethtool runs").status.success());
         assert_eq!(Interface::by_name(RIGHT).expect("still there").rx_queues, 1);
     });
@@ -367,19 +302,12 @@ fn a_link_whose_interface_goes_away_is_lost_and_says_so() {
     privileged("lost", |net| {
         let mut left = End::open(&net.left, &options(LEFT, 0), bpf::DRV_MODE);
         ip(&format!("-n {} link del {LEFT}", net.left));
-        let error = left
-            .link
-            .wait(Duration::from_millis(10))
-            .expect_err("no interface");
-        let LinkError::Lost {
-            interface, queue, ..
-        } = &error;
+        let error = left.link.wait(Duration::from_millis(10)).expect_err("no interface");
+        let LinkError::Lost { interface, queue, .. } = &error;
         assert_eq!((interface.as_str(), *queue), (LEFT, 0));
         let mut frame = left.link.take().expect("a free frame");
         frame.set_len(60);
-        left.link
-            .transmit(&mut vec![frame])
-            .expect("the ring is still there");
+        left.link.transmit(&mut vec![frame]).expect("the ring is still there");
         assert!(left.link.flush().is_err());
         assert_eq!(left.link.census().total(), 512);
     });
@@ -409,9 +337,7 @@ fn no_namespace_is_left_behind_by_a_test_that_fails() {
 
 fn namespaces() -> BTreeSet<String> {
     let entries = fs::read_dir("/run/netns").expect("made by ip");
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect()
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
 /// The least program that an AF_XDP socket needs, without a loader: the project's own program and

@@ -51,7 +51,9 @@ pub(super) struct ListenUrl {
 /// Why an argument is no [`ListenUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadUrl {
-    #[error("'{0}' is not SERVICE://ADDRESS:PORT, for example echo://10.77.0.1:7 or line://[fd77::1]:7000")]
+    #[error(
+        "'{0}' is not SERVICE://ADDRESS:PORT, for example echo://10.77.0.1:7 or line://[fd77::1]:7000"
+    )]
     Form(String),
     #[error(transparent)]
     Service(#[from] UnknownService),
@@ -100,7 +102,10 @@ mod tests {
         let cidr: Cidr = "fd77::1/64".parse().unwrap();
         assert_eq!((cidr.addr.to_string().as_str(), cidr.prefix_len), ("fd77::1", 64));
         let url: ListenUrl = "line://[fd77::1]:7000".parse().unwrap();
-        assert_eq!((url.service, url.to_string().as_str()), (Builtin::Line, "line://[fd77::1]:7000"));
+        assert_eq!(
+            (url.service, url.to_string().as_str()),
+            (Builtin::Line, "line://[fd77::1]:7000")
+        );
     }
 
     #[test]

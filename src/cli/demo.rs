@@ -72,7 +72,9 @@ enum LinkKind {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     // Found out before the work, not after it.
     if let Some(path) = &args.json {
-        std::fs::write(path, "").with_context(|| format!("cannot write {}", path.display())).map_err(refused)?;
+        std::fs::write(path, "")
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(refused)?;
     }
     let stop = signals::stop_flag().map_err(refused)?;
     let summary = match network(args)? {
@@ -121,7 +123,7 @@ fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow
     ];
     let server_args: Vec<_> =
         server_args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
-    let mut server = Server::start(&network.server_namespace(), &server_args)?;
+    let server = Server::start(&network.server_namespace(), &server_args)?;
     let empty = server.resident_bytes()?;
     let clients = Clients::new(args, stop);
     let (mut held, mut memory) = (empty, None);
@@ -129,7 +131,7 @@ fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow
     let finished = thread::scope(|scope| {
         let running = scope.spawn(|| {
             enter_netns(&namespace)?;
-            let (_attachment, mut links) = attachment::attach(&Request {
+            let (attachment, mut links) = attachment::attach(&Request {
                 interface: TestNetwork::CLIENT_INTERFACE.to_owned(),
                 queues: Some(1),
                 mode: XdpMode::Auto,
@@ -137,8 +139,7 @@ fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow
                 listeners: Vec::new(),
             })?;
             let link = links.pop().ok_or_else(|| anyhow!("no link"))?;
-            let mac = _attachment.interface().mac;
-            clients.run(link, mac)
+            clients.run(link, attachment.interface().mac)
         });
         clients.watch(running, || {
             held = server.resident_bytes()?;

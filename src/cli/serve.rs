@@ -175,7 +175,10 @@ fn announce(args: &Args, attachment: &Attachment) {
     }
     for url in &args.listen {
         let shared = !args.address.iter().any(|cidr| cidr.addr == url.endpoint.ip());
-        println!("  serves {url}{}", if shared { ", an address shared with the kernel" } else { "" });
+        println!(
+            "  serves {url}{}",
+            if shared { ", an address shared with the kernel" } else { "" }
+        );
     }
 }
 

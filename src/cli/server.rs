@@ -61,14 +61,6 @@ impl Server {
         }
     }
 
-    /// The newest status.
-    pub(super) fn status(&mut self) -> &Status {
-        while let Ok(status) = self.statuses.try_recv() {
-            self.newest = status;
-        }
-        &self.newest
-    }
-
     /// The resident memory of the server's process, in bytes.
     pub(super) fn resident_bytes(&self) -> anyhow::Result<u64> {
         resident_bytes(&self.child.id().to_string())

@@ -100,10 +100,7 @@ impl Flights {
         let flight = &mut self.entries[index as usize];
         assert!(!flight.fin, "nothing follows a FIN");
         let start = index as usize * STRIDE;
-        let (from, to) = (
-            usize::from(flight.len),
-            usize::from(flight.len) + bytes.len(),
-        );
+        let (from, to) = (usize::from(flight.len), usize::from(flight.len) + bytes.len());
         self.payloads[start..start + STRIDE][from..to].copy_from_slice(bytes);
         flight.len = u16::try_from(to).unwrap_or(u16::MAX);
     }
@@ -173,10 +170,7 @@ mod tests {
         flights.append(a, b"world");
         flights.append(b, &[1; STRIDE]);
         flights.acknowledge(a, 6);
-        assert_eq!(
-            (flights.payload(a), flights.sequence_len(a)),
-            (&b"world"[..], 5)
-        );
+        assert_eq!((flights.payload(a), flights.sequence_len(a)), (&b"world"[..], 5));
         flights[a].fin = true;
         flights.acknowledge(a, 6);
         assert_eq!((flights.payload(a), flights.sequence_len(a)), (&b""[..], 1));

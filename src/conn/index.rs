@@ -13,10 +13,7 @@ impl Index {
     /// Room for `capacity` slots: between 5.7 and 11.4 bytes each.
     pub fn new(capacity: u32) -> Index {
         let capacity = capacity as usize;
-        Index {
-            table: HashTable::with_capacity(capacity),
-            capacity,
-        }
+        Index { table: HashTable::with_capacity(capacity), capacity }
     }
 
     /// The slot with hash `hash` for which `is_it` holds.
@@ -30,10 +27,7 @@ impl Index {
     ///
     /// When more slots are added than the table was made for: that is a bug.
     pub fn insert(&mut self, hash: u64, slot: u32, rehash: impl Fn(u32) -> u64) {
-        assert!(
-            self.table.len() < self.capacity,
-            "the index is as large as the slab"
-        );
+        assert!(self.table.len() < self.capacity, "the index is as large as the slab");
         // hashbrown leaves a tombstone where a removed slot's group was full. Should they ever use up
         // the slack of 1/8, it rehashes: in place if the table is at most half full, else into
         // a larger one. At the load factors here (at most 7/8) full groups are rare.

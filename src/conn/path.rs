@@ -42,10 +42,7 @@ impl Paths {
     /// The number of `path`, counted once more, or `None` when all [`PATHS_MAX`] are in use.
     pub fn acquire(&mut self, path: Path) -> Option<u16> {
         let hash = hash(self.hasher, &path);
-        if let Some(&slot) = self
-            .index
-            .find(hash, |&slot| self.entries[slot as usize].0 == path)
-        {
+        if let Some(&slot) = self.index.find(hash, |&slot| self.entries[slot as usize].0 == path) {
             self.entries[slot as usize].1 += 1;
             return Some(slot);
         }
@@ -59,9 +56,7 @@ impl Paths {
         };
         self.entries[slot as usize] = (path, 1);
         let (entries, hasher) = (&self.entries, self.hasher);
-        self.index.insert_unique(hash, slot, |&slot| {
-            self::hash(hasher, &entries[slot as usize].0)
-        });
+        self.index.insert_unique(hash, slot, |&slot| self::hash(hasher, &entries[slot as usize].0));
         Some(slot)
     }
 
@@ -109,10 +104,7 @@ mod tests {
     fn path(n: u32) -> Path {
         let [_, a, b, c] = n.to_be_bytes();
         let ethernet = EthernetHeader::new([2, 0, 0, a, b, c], [2, 0, 0, 0, 0, 1], 0x0800);
-        Path {
-            local: Address::v4([10, 77, 0, 1]),
-            ethernet,
-        }
+        Path { local: Address::v4([10, 77, 0, 1]), ethernet }
     }
 
     #[test]

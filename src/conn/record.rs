@@ -11,10 +11,7 @@ pub const NONE: u32 = u32::MAX;
 /// The state of a connection (RFC 9293 section 3.3.2). LISTEN has no record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
-#[expect(
-    missing_docs,
-    reason = "the RFC's own names; Free marks an unused record"
-)]
+#[expect(missing_docs, reason = "the RFC's own names; Free marks an unused record")]
 pub enum State {
     #[default]
     Free,
@@ -122,10 +119,7 @@ impl Conn {
 
     /// The peer.
     pub fn remote(&self) -> Endpoint {
-        Endpoint {
-            addr: self.remote_addr,
-            port: self.remote_port,
-        }
+        Endpoint { addr: self.remote_addr, port: self.remote_port }
     }
 
     /// SND.WND in bytes, scaled (RFC 7323 section 2.2).

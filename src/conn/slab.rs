@@ -36,12 +36,7 @@ pub struct Slab {
 impl Slab {
     /// Room for `capacity` connections: 64 bytes of address space each.
     pub fn new(capacity: u32) -> Slab {
-        Slab {
-            records: Vec::with_capacity(capacity as usize),
-            capacity,
-            free: NONE,
-            len: 0,
-        }
+        Slab { records: Vec::with_capacity(capacity as usize), capacity, free: NONE, len: 0 }
     }
 
     /// Takes an unused record and returns its slot, or `None` when the slab is full. The record is
@@ -58,10 +53,7 @@ impl Slab {
             return None;
         };
         let record = &mut self.records[index as usize];
-        *record = Conn {
-            generation: record.generation,
-            ..Conn::FREE
-        };
+        *record = Conn { generation: record.generation, ..Conn::FREE };
         self.len += 1;
         Some(index)
     }
@@ -70,24 +62,15 @@ impl Slab {
     pub fn remove(&mut self, index: u32) {
         let record = &mut self.records[index as usize];
         debug_assert!(record.state != State::Free && !record.links.is_linked());
-        *record = Conn {
-            generation: record.generation.wrapping_add(1),
-            ..Conn::FREE
-        };
-        record.links = Links {
-            next: self.free,
-            prev: NONE,
-        };
+        *record = Conn { generation: record.generation.wrapping_add(1), ..Conn::FREE };
+        record.links = Links { next: self.free, prev: NONE };
         self.free = index;
         self.len -= 1;
     }
 
     /// The name of the connection in slot `index`.
     pub fn id(&self, index: u32) -> ConnId {
-        ConnId {
-            index,
-            generation: self.records[index as usize].generation,
-        }
+        ConnId { index, generation: self.records[index as usize].generation }
     }
 
     /// The slot that `id` names, if its connection still lives.

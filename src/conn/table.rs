@@ -65,8 +65,7 @@ impl Table {
         conn.state = state;
         let hash = self.hash(flow);
         let (slab, paths, hasher) = (&self.slab, &self.paths, &self.hasher);
-        self.index
-            .insert(hash, slot, |slot| hasher.hash(&flow_of(&slab[slot], paths)));
+        self.index.insert(hash, slot, |slot| hasher.hash(&flow_of(&slab[slot], paths)));
         self.changes += 1;
         Ok(slot)
     }
@@ -92,12 +91,6 @@ impl Table {
 }
 
 fn flow_of(conn: &Conn, paths: &Paths) -> FlowKey {
-    let local = Endpoint {
-        addr: paths[conn.path].local,
-        port: conn.local_port,
-    };
-    FlowKey {
-        remote: conn.remote(),
-        local,
-    }
+    let local = Endpoint { addr: paths[conn.path].local, port: conn.local_port };
+    FlowKey { remote: conn.remote(), local }
 }

@@ -33,10 +33,7 @@ pub struct Links {
 
 impl Links {
     /// Of a timer that is in no slot.
-    pub const UNLINKED: Links = Links {
-        next: NONE,
-        prev: NONE,
-    };
+    pub const UNLINKED: Links = Links { next: NONE, prev: NONE };
 
     /// Whether the timer is in a slot.
     pub const fn is_linked(&self) -> bool {
@@ -75,12 +72,7 @@ pub struct Wheel {
 impl Wheel {
     /// An empty wheel whose time is `now`.
     pub fn new(now: Tick) -> Wheel {
-        Wheel {
-            heads: vec![NONE; LEVELS * SLOTS],
-            occupied: [[0; WORDS]; LEVELS],
-            now,
-            len: 0,
-        }
+        Wheel { heads: vec![NONE; LEVELS * SLOTS], occupied: [[0; WORDS]; LEVELS], now, len: 0 }
     }
 
     /// How many timers are in the wheel.
@@ -153,10 +145,7 @@ impl Wheel {
             if self.now.reached(now) {
                 return Due::Nothing;
             }
-            self.now = self
-                .next_due()
-                .filter(|due| now.reached(*due))
-                .unwrap_or(now);
+            self.now = self.next_due().filter(|due| now.reached(*due)).unwrap_or(now);
         }
     }
 
@@ -170,9 +159,7 @@ impl Wheel {
             let at = here.wrapping_add(ahead) << shift;
             Some(if ahead == 0 { self.now } else { Tick(at) })
         };
-        (0..LEVELS)
-            .filter_map(due)
-            .min_by_key(|tick| tick.0.wrapping_sub(self.now.0))
+        (0..LEVELS).filter_map(due).min_by_key(|tick| tick.0.wrapping_sub(self.now.0))
     }
 
     /// The first timer of the slots that the wheel's time has come to, higher levels first.
@@ -187,11 +174,7 @@ impl Wheel {
     /// The level and slot for a deadline: the lowest level on which it is less than a turn away.
     /// Deadlines that have passed get the slot of the wheel's own time.
     fn place(&self, deadline: Tick) -> (usize, usize) {
-        let deadline = if self.now.reached(deadline) {
-            self.now
-        } else {
-            deadline
-        };
+        let deadline = if self.now.reached(deadline) { self.now } else { deadline };
         let mut shift = 0;
         for level in 0..LEVELS {
             let ahead =

@@ -10,10 +10,7 @@ struct Model {
 
 impl Model {
     fn new(len: usize) -> Model {
-        Model {
-            links: vec![Links::UNLINKED; len],
-            deadlines: vec![None; len],
-        }
+        Model { links: vec![Links::UNLINKED; len], deadlines: vec![None; len] }
     }
 }
 

@@ -59,10 +59,6 @@ impl Config {
     /// of a large one.
     pub const fn flights_for(connections: u32) -> u32 {
         const ALWAYS: u32 = 65_536;
-        if connections < ALWAYS {
-            connections
-        } else {
-            ALWAYS
-        }
+        if connections < ALWAYS { connections } else { ALWAYS }
     }
 }

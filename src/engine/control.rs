@@ -33,11 +33,7 @@ pub(super) struct ControlPlane {
 impl ControlPlane {
     /// For an interface with address `mac`.
     pub(super) fn new(mac: Mac) -> ControlPlane {
-        let mut port = Port {
-            medium: Medium::Ethernet,
-            rx: Vec::new(),
-            tx: Vec::new(),
-        };
+        let mut port = Port { medium: Medium::Ethernet, rx: Vec::new(), tx: Vec::new() };
         port.rx.reserve(MESSAGE_LEN_MAX);
         port.tx.reserve(MESSAGE_LEN_MAX);
         let now = SmolInstant::ZERO;
@@ -45,13 +41,7 @@ impl ControlPlane {
         let ethernet = Interface::new(config, &mut port, now);
         port.medium = Medium::Ip;
         let ip = Interface::new(Config::new(HardwareAddress::Ip), &mut port, now);
-        ControlPlane {
-            ethernet,
-            ip,
-            sockets: SocketSet::new(Vec::new()),
-            port,
-            mac,
-        }
+        ControlPlane { ethernet, ip, sockets: SocketSet::new(Vec::new()), port, mac }
     }
 
     /// Makes the answer to `message`, which `frame` holds and which asks for an address in `owned`;
@@ -131,9 +121,7 @@ fn address_to_group(packet: &mut [u8], target: &Address) -> Option<()> {
     let group = Ipv6Address::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
     ip.set_dst_addr(group);
     let source = ip.src_addr();
-    Icmpv6Packet::new_checked(ip.payload_mut())
-        .ok()?
-        .fill_checksum(&source, &group);
+    Icmpv6Packet::new_checked(ip.payload_mut()).ok()?.fill_checksum(&source, &group);
     Some(())
 }
 

@@ -31,14 +31,9 @@ impl<S: Service> Engine<S> {
     pub(super) fn room(&self, slot: u32) -> usize {
         let conn = &self.table.slab[slot];
         let in_flight = self.flights.sequence_len(conn.flight);
-        let most = u32::from(FLIGHT_LEN_MAX)
-            .min(conn.window())
-            .min(SEGMENTS_MAX * u32::from(conn.mss));
-        if self.has_flight_for(slot) {
-            most.saturating_sub(in_flight) as usize
-        } else {
-            0
-        }
+        let most =
+            u32::from(FLIGHT_LEN_MAX).min(conn.window()).min(SEGMENTS_MAX * u32::from(conn.mss));
+        if self.has_flight_for(slot) { most.saturating_sub(in_flight) as usize } else { 0 }
     }
 
     /// Whether the connection in `slot` has a flight, or could get one.
@@ -108,10 +103,7 @@ impl<S: Service> Engine<S> {
         if conn.flight == NONE {
             return;
         }
-        let (payload, fin) = (
-            self.flights.payload(conn.flight),
-            self.flights[conn.flight].fin,
-        );
+        let (payload, fin) = (self.flights.payload(conn.flight), self.flights[conn.flight].fin);
         let flow = self.table.flow(slot);
         let mut start = from;
         for _ in 0..segments {
@@ -123,11 +115,7 @@ impl<S: Service> Engine<S> {
                 flow,
                 seq: conn.snd_una + start as u32,
                 ack: conn.rcv_nxt,
-                flags: Flags {
-                    ack: true,
-                    fin: fin && is_last,
-                    ..Flags::default()
-                },
+                flags: Flags { ack: true, fin: fin && is_last, ..Flags::default() },
                 window: self.service.receive_window(conn.tag),
                 options: SynOptions::default(),
                 payload: &payload[start..end],
@@ -142,27 +130,12 @@ impl<S: Service> Engine<S> {
 
     /// Sends an ACK without data: `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`.
     pub(super) fn acknowledge<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) {
-        self.send_bare(
-            slot,
-            Flags {
-                ack: true,
-                ..Flags::default()
-            },
-            output,
-        );
+        self.send_bare(slot, Flags { ack: true, ..Flags::default() }, output);
     }
 
     /// Sends a reset: `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>`.
     pub(super) fn reset<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) {
-        self.send_bare(
-            slot,
-            Flags {
-                rst: true,
-                ack: true,
-                ..Flags::default()
-            },
-            output,
-        );
+        self.send_bare(slot, Flags { rst: true, ack: true, ..Flags::default() }, output);
         self.counters.resets += 1;
     }
 
@@ -186,8 +159,7 @@ impl<S: Service> Engine<S> {
         let retries = self.flights[flight].retries;
         let deadline = Tick::of(now).after(crate::tcp::timing::rto(retries));
         self.flights[flight].deadline = deadline;
-        self.flight_wheel
-            .schedule(&mut self.flights, flight, deadline);
+        self.flight_wheel.schedule(&mut self.flights, flight, deadline);
     }
 
     /// Frees the flight of `slot`, if it has one (RFC 6298 section 5.2).

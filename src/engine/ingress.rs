@@ -42,12 +42,7 @@ impl<S: Service> Engine<S> {
                 Ok(Packet::Tcp(segment)) => self.table.hash(&segment.flow),
                 _ => 0,
             };
-            Received {
-                frame,
-                packet,
-                hash,
-                slot: None,
-            }
+            Received { frame, packet, hash, slot: None }
         }));
         for received in &mut batch {
             if let Ok(Packet::Tcp(segment)) = &received.packet {
@@ -56,13 +51,7 @@ impl<S: Service> Engine<S> {
         }
         let looked_up_at = self.table.changes();
         let mut output = Output::new(pool, tx);
-        for Received {
-            frame,
-            packet,
-            hash,
-            slot,
-        } in batch.drain(..)
-        {
+        for Received { frame, packet, hash, slot } in batch.drain(..) {
             let done = match packet {
                 Ok(Packet::Tcp(segment)) => {
                     // An earlier frame of the batch may have opened or ended the connection.
@@ -182,12 +171,7 @@ impl<S: Service> Engine<S> {
             self.neighbors.learn(message.source, mac);
             return Err(DropReason::ControlIgnored);
         }
-        let owned = self
-            .locals
-            .owned(&message.target)
-            .ok_or(DropReason::NotOurs)?;
-        self.control
-            .answer(frame, message, owned)
-            .ok_or(DropReason::ControlIgnored)
+        let owned = self.locals.owned(&message.target).ok_or(DropReason::NotOurs)?;
+        self.control.answer(frame, message, owned).ok_or(DropReason::ControlIgnored)
     }
 }

@@ -40,32 +40,24 @@ impl Locals {
 
     /// The range that `addr` is owned in, if it is owned.
     pub fn owned(&self, addr: &Address) -> Option<&Owned> {
-        self.owned
-            .iter()
-            .find(|owned| owned.addr.shares_prefix(addr, owned.range_len))
+        self.owned.iter().find(|owned| owned.addr.shares_prefix(addr, owned.range_len))
     }
 
     /// Whether `addr` is this engine's: owned, or that of a listener.
     pub fn is_local(&self, addr: &Address) -> bool {
         self.owned(addr).is_some()
-            || self
-                .listeners
-                .iter()
-                .any(|listener| listener.endpoint.addr == *addr)
+            || self.listeners.iter().any(|listener| listener.endpoint.addr == *addr)
     }
 
     /// The listener on `endpoint`.
     pub fn listener(&self, endpoint: &Endpoint) -> Option<&Listener> {
-        let found = self
-            .listeners
-            .binary_search_by_key(endpoint, |listener| listener.endpoint);
+        let found = self.listeners.binary_search_by_key(endpoint, |listener| listener.endpoint);
         found.ok().map(|at| &self.listeners[at])
     }
 
     /// Whether `remote` is on the link of the owned address `local`.
     pub fn is_on_link(&self, local: &Address, remote: &Address) -> bool {
-        self.owned(local)
-            .is_some_and(|owned| owned.addr.shares_prefix(remote, owned.link_len))
+        self.owned(local).is_some_and(|owned| owned.addr.shares_prefix(remote, owned.link_len))
     }
 
     /// Whether `addr` is the broadcast address of an owned IPv4 link (RFC 1122 section 3.2.1.3).

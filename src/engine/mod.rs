@@ -100,10 +100,7 @@ impl<S: Service> Engine<S> {
             control: ControlPlane::new(config.mac),
             neighbors: Neighbors::new(config.mac),
             counters: Counters::default(),
-            resets: ResetBudget {
-                second: 0,
-                left: config.resets_per_second,
-            },
+            resets: ResetBudget { second: 0, left: config.resets_per_second },
             batch: Vec::with_capacity(BATCH_MAX),
             scratch: vec![0; usize::from(FLIGHT_LEN_MAX)].into(),
             service,
@@ -158,11 +155,7 @@ impl<S: Service> Engine<S> {
     /// The slot of `id` if data can still be sent on it.
     fn writable(&self, id: ConnId) -> Result<u32, CommandError> {
         let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
-        self.table.slab[slot]
-            .state
-            .can_send()
-            .then_some(slot)
-            .ok_or(CommandError::Gone)
+        self.table.slab[slot].state.can_send().then_some(slot).ok_or(CommandError::Gone)
     }
 
     /// The service.
@@ -196,10 +189,7 @@ impl<S: Service> Engine<S> {
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        Counters {
-            connections: u64::from(self.table.slab.len()),
-            ..self.counters.clone()
-        }
+        Counters { connections: u64::from(self.table.slab.len()), ..self.counters.clone() }
     }
 
     /// When [`Engine::handle_timers`] has something to do, at the latest; `None` while no timer runs.
@@ -255,10 +245,7 @@ impl ResetBudget {
     fn take(&mut self, now: Instant, per_second: u32) -> bool {
         let second = now.millis() / 1_000;
         if second != self.second {
-            *self = ResetBudget {
-                second,
-                left: per_second,
-            };
+            *self = ResetBudget { second, left: per_second };
         }
         let granted = self.left > 0;
         self.left = self.left.saturating_sub(1);

@@ -35,10 +35,7 @@ pub(super) struct Neighbors {
 
 impl Neighbors {
     pub(super) fn new(own_mac: Mac) -> Neighbors {
-        Neighbors {
-            entries: Vec::with_capacity(NEIGHBORS_MAX),
-            own_mac,
-        }
+        Neighbors { entries: Vec::with_capacity(NEIGHBORS_MAX), own_mac }
     }
 
     /// The hardware address of `addr`, or `None` after asking for it from `local`, at most once a
@@ -52,20 +49,12 @@ impl Neighbors {
         counters: &mut Counters,
     ) -> Option<Mac> {
         let is_full = self.entries.len() == NEIGHBORS_MAX;
-        match self
-            .entries
-            .iter_mut()
-            .find(|neighbor| neighbor.addr == addr)
-        {
+        match self.entries.iter_mut().find(|neighbor| neighbor.addr == addr) {
             Some(Neighbor { mac: Some(mac), .. }) => return Some(*mac),
             Some(neighbor) if now.since(neighbor.asked) < RETRY => return None,
             Some(neighbor) => neighbor.asked = now,
             None if !is_full => {
-                self.entries.push(Neighbor {
-                    addr,
-                    mac: None,
-                    asked: now,
-                });
+                self.entries.push(Neighbor { addr, mac: None, asked: now });
             }
             None => return None,
         }
@@ -82,11 +71,7 @@ impl Neighbors {
         if ethernet::is_group(&mac) {
             return;
         }
-        if let Some(neighbor) = self
-            .entries
-            .iter_mut()
-            .find(|neighbor| neighbor.addr == addr)
-        {
+        if let Some(neighbor) = self.entries.iter_mut().find(|neighbor| neighbor.addr == addr) {
             neighbor.mac = Some(mac);
         }
     }
@@ -133,11 +118,6 @@ fn neighbor_solicit(room: &mut [u8], mac: Mac, local: Address, target: Address) 
     frame[..header.len()].copy_from_slice(header.as_bytes());
     ip.emit(&mut Ipv6Packet::new_unchecked(&mut frame[header.len()..]));
     let mut packet = Icmpv6Packet::new_unchecked(&mut frame[icmp_start..]);
-    icmp.emit(
-        &source,
-        &group,
-        &mut packet,
-        &ChecksumCapabilities::default(),
-    );
+    icmp.emit(&source, &group, &mut packet, &ChecksumCapabilities::default());
     Some(end)
 }

@@ -63,28 +63,15 @@ impl<S: Service> Engine<S> {
         }
         let mac = self
             .neighbors
-            .resolve(
-                remote.addr,
-                local.addr,
-                now,
-                &mut output,
-                &mut self.counters,
-            )
+            .resolve(remote.addr, local.addr, now, &mut output, &mut self.counters)
             .ok_or(ConnectError::Resolving)?;
         let flow = FlowKey { remote, local };
         if self.table.find(&flow, self.table.hash(&flow)).is_some() {
             return Err(ConnectError::InUse);
         }
-        let ethertype = if local.addr.is_v4() {
-            ethernet::IPV4
-        } else {
-            ethernet::IPV6
-        };
+        let ethertype = if local.addr.is_v4() { ethernet::IPV4 } else { ethernet::IPV6 };
         let ethernet = EthernetHeader::new(mac, self.config.mac, ethertype);
-        let path = Path {
-            local: local.addr,
-            ethernet,
-        };
+        let path = Path { local: local.addr, ethernet };
         let inserted = self.table.insert(&flow, path, State::SynSent);
         let slot = inserted.map_err(|_| ConnectError::Full)?;
         self.begin(slot, &flow, tag, now);
@@ -101,10 +88,7 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        let path = Path {
-            local: segment.flow.local.addr,
-            ethernet: header,
-        };
+        let path = Path { local: segment.flow.local.addr, ethernet: header };
         let slot = self.table.insert(&segment.flow, path, State::SynReceived)?;
         let mss_max = self.mss_max(slot);
         // Data in the SYN is not acknowledged; the peer sends it again.
@@ -130,21 +114,14 @@ impl<S: Service> Engine<S> {
         let passive = conn.state == State::SynReceived;
         // RFC 7323 section 2.2: the option is offered, and returned only to those who offered it.
         let wscale = (!passive || conn.has(SCALED)).then_some(0);
-        let options = SynOptions {
-            mss: Some(self.mss_max(slot)),
-            wscale,
-        };
+        let options = SynOptions { mss: Some(self.mss_max(slot)), wscale };
         let path = &self.table.paths[conn.path];
         let segment = Outgoing {
             ethernet: &path.ethernet,
             flow: self.table.flow(slot),
             seq: conn.snd_una,
             ack: conn.rcv_nxt,
-            flags: Flags {
-                syn: true,
-                ack: passive,
-                ..Flags::default()
-            },
+            flags: Flags { syn: true, ack: passive, ..Flags::default() },
             window: self.service.receive_window(conn.tag),
             options,
             payload: &[],
@@ -200,8 +177,6 @@ impl<S: Service> Engine<S> {
         let conn = &mut self.table.slab[slot];
         conn.touched = Tick::of(now);
         conn.attempts = 0;
-        self.call_service(slot, now, answer, |service, context| {
-            service.on_open(context)
-        });
+        self.call_service(slot, now, answer, |service, context| service.on_open(context));
     }
 }

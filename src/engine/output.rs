@@ -16,11 +16,7 @@ pub(super) struct Output<'a, P> {
 impl<'a, P: FramePool> Output<'a, P> {
     /// Sends into `tx`, within its capacity.
     pub(super) fn new(pool: &'a mut P, tx: &'a mut Vec<Frame>) -> Output<'a, P> {
-        Output {
-            pool,
-            tx,
-            spare: None,
-        }
+        Output { pool, tx, spare: None }
     }
 
     /// The bytes of a received frame.

@@ -141,8 +141,7 @@ impl<S: Service> Engine<S> {
         if acked < self.flights.sequence_len(flight) {
             // Progress, but not all: what is left was lost if this answers a retransmission.
             let repeat = self.flights[flight].retries > 0;
-            self.flights
-                .acknowledge(flight, acked.min(payload_len) as usize);
+            self.flights.acknowledge(flight, acked.min(payload_len) as usize);
             self.restart_flight_timer(flight, now);
             return if repeat { Acked::Repeat } else { Acked::Done };
         }
@@ -246,10 +245,7 @@ impl<S: Service> Engine<S> {
             closing: answer.closing,
         };
         let result = call(&mut self.service, &mut context);
-        *answer = Answer {
-            written: context.written,
-            closing: context.closing,
-        };
+        *answer = Answer { written: context.written, closing: context.closing };
         result
     }
 

@@ -52,10 +52,8 @@ impl<S: Service> Engine<S> {
             self.on_flight_timer(flight, now, &mut output);
         }
         loop {
-            let mut records = Records {
-                slab: &mut self.table.slab,
-                time_wait: self.config.time_wait,
-            };
+            let mut records =
+                Records { slab: &mut self.table.slab, time_wait: self.config.time_wait };
             match self.wheel.pop(&mut records, tick, &mut budget) {
                 Due::Timer(slot) => self.on_timer(slot, now, &mut output),
                 Due::Nothing | Due::Later => break,
@@ -105,10 +103,7 @@ impl<S: Service> Engine<S> {
     /// Puts the record in `slot` into the wheel for its deadline. Needed when that comes nearer;
     /// a deadline that only moves on is found out when the old one comes.
     pub(super) fn start_timer(&mut self, slot: u32) {
-        let mut records = Records {
-            slab: &mut self.table.slab,
-            time_wait: self.config.time_wait,
-        };
+        let mut records = Records { slab: &mut self.table.slab, time_wait: self.config.time_wait };
         match records.deadline(slot) {
             Some(deadline) => self.wheel.schedule(&mut records, slot, deadline),
             None => self.wheel.cancel(&mut records, slot),
@@ -117,10 +112,7 @@ impl<S: Service> Engine<S> {
 
     /// Takes the record in `slot` out of the wheel.
     pub(super) fn cancel_timer(&mut self, slot: u32) {
-        let mut records = Records {
-            slab: &mut self.table.slab,
-            time_wait: self.config.time_wait,
-        };
+        let mut records = Records { slab: &mut self.table.slab, time_wait: self.config.time_wait };
         self.wheel.cancel(&mut records, slot);
     }
 }

@@ -42,11 +42,7 @@ impl Wire {
     fn new(places: usize, frame_size: usize) -> Wire {
         let empties = ArrayQueue::new(places);
         while empties.push(vec![0; frame_size].into_boxed_slice()).is_ok() {}
-        Wire {
-            parcels: ArrayQueue::new(places),
-            empties,
-            lost: AtomicU64::new(0),
-        }
+        Wire { parcels: ArrayQueue::new(places), empties, lost: AtomicU64::new(0) }
     }
 }
 
@@ -78,30 +74,17 @@ pub struct MemoryLink {
 ///
 /// If a size is 0, or `frame_size` or `frame_count` is more than a [`Frame`] can express.
 pub fn pair(frame_count: usize, frame_size: usize, ring: usize) -> (MemoryLink, MemoryLink) {
-    assert!(
-        frame_count > 0 && frame_size > 0 && ring > 0,
-        "a link without frames or places"
-    );
-    assert!(
-        u16::try_from(frame_size).is_ok(),
-        "a frame's length is a u16"
-    );
-    assert!(
-        u32::try_from(frame_count).is_ok(),
-        "a frame's index is a u32"
-    );
+    assert!(frame_count > 0 && frame_size > 0 && ring > 0, "a link without frames or places");
+    assert!(u16::try_from(frame_size).is_ok(), "a frame's length is a u16");
+    assert!(u32::try_from(frame_count).is_ok(), "a frame's index is a u32");
     let there = Arc::new(Wire::new(ring, frame_size));
     let back = Arc::new(Wire::new(ring, frame_size));
     let (left, right) = (Parker::new(), Parker::new());
     let (to_left, to_right) = (left.unparker().clone(), right.unparker().clone());
     let end = |outgoing: &Arc<Wire>, incoming: &Arc<Wire>, parker, peer| MemoryLink {
-        buffers: (0..frame_count)
-            .map(|_| vec![0; frame_size].into_boxed_slice())
-            .collect(),
+        buffers: (0..frame_count).map(|_| vec![0; frame_size].into_boxed_slice()).collect(),
         handed_out: vec![false; frame_count].into_boxed_slice(),
-        free: (0..u32::try_from(frame_count).expect("asserted above"))
-            .rev()
-            .collect(),
+        free: (0..u32::try_from(frame_count).expect("asserted above")).rev().collect(),
         engine: 0,
         tx: VecDeque::with_capacity(ring),
         tx_ring: ring,
@@ -112,10 +95,7 @@ pub fn pair(frame_count: usize, frame_size: usize, ring: usize) -> (MemoryLink, 
         parker,
         peer,
     };
-    (
-        end(&there, &back, left, to_right),
-        end(&back, &there, right, to_left),
-    )
+    (end(&there, &back, left, to_right), end(&back, &there, right, to_left))
 }
 
 impl MemoryLink {
@@ -157,16 +137,9 @@ impl MemoryLink {
         };
         let buffer = core::mem::replace(&mut self.buffers[frame.index() as usize], empty);
         let len = u16::try_from(frame.len()).expect("a frame's length is a u16");
-        let parcel = Parcel {
-            buffer,
-            offset: frame.offset(),
-            len,
-        };
+        let parcel = Parcel { buffer, offset: frame.offset(), len };
         // There are as many buffers for the wire as it has places, and this one's was empty.
-        self.outgoing
-            .parcels
-            .push(parcel)
-            .expect("an empty buffer means a free place");
+        self.outgoing.parcels.push(parcel).expect("an empty buffer means a free place");
         true
     }
 }
@@ -189,9 +162,7 @@ impl FramePool for MemoryLink {
             return &[];
         }
         let start = usize::from(frame.offset());
-        self.buffers[frame.index() as usize]
-            .get(start..start + frame.len())
-            .unwrap_or_default()
+        self.buffers[frame.index() as usize].get(start..start + frame.len()).unwrap_or_default()
     }
 
     fn room(&mut self, frame: &mut Frame) -> &mut [u8] {
@@ -199,9 +170,7 @@ impl FramePool for MemoryLink {
             return &mut [];
         }
         let start = usize::from(frame.offset());
-        self.buffers[frame.index() as usize]
-            .get_mut(start..)
-            .unwrap_or_default()
+        self.buffers[frame.index() as usize].get_mut(start..).unwrap_or_default()
     }
 }
 
@@ -214,10 +183,7 @@ impl Link for MemoryLink {
             };
             let index = self.free.pop().expect("more than the reserve");
             let empty = core::mem::replace(&mut self.buffers[index as usize], parcel.buffer);
-            self.incoming
-                .empties
-                .push(empty)
-                .expect("the place that the parcel had");
+            self.incoming.empties.push(empty).expect("the place that the parcel had");
             batch.push(self.hand_out(index, parcel.offset, parcel.len));
             count += 1;
         }
@@ -270,12 +236,7 @@ impl Link for MemoryLink {
 
     fn census(&self) -> Census {
         // What is on the wire is in buffers of the wire's: receiving takes no frame in advance.
-        Census {
-            pool: self.free.len(),
-            rx: 0,
-            tx: self.tx.len(),
-            engine: self.engine,
-        }
+        Census { pool: self.free.len(), rx: 0, tx: self.tx.len(), engine: self.engine }
     }
 }
 

@@ -19,10 +19,7 @@ fn receive(link: &mut MemoryLink, max: usize) -> Vec<Vec<u8>> {
     let mut batch = Vec::new();
     let count = link.receive(&mut batch, max).expect("memory does not fail");
     assert_eq!(count, batch.len());
-    let bytes = batch
-        .iter()
-        .map(|frame| link.bytes(frame).to_vec())
-        .collect();
+    let bytes = batch.iter().map(|frame| link.bytes(frame).to_vec()).collect();
     for frame in batch {
         link.give(frame);
     }
@@ -34,24 +31,10 @@ fn frames_arrive_in_order_after_the_flush_and_not_before() {
     let (mut left, mut right) = pair(8, 64, 8);
     send(&mut left, b"one");
     send(&mut left, b"two");
-    assert_eq!(
-        left.census(),
-        Census {
-            pool: 6,
-            rx: 0,
-            tx: 2,
-            engine: 0
-        }
-    );
+    assert_eq!(left.census(), Census { pool: 6, rx: 0, tx: 2, engine: 0 });
     assert!(receive(&mut right, 8).is_empty());
     left.flush().expect("memory does not fail");
-    assert_eq!(
-        left.census(),
-        Census {
-            pool: 8,
-            ..Census::default()
-        }
-    );
+    assert_eq!(left.census(), Census { pool: 8, ..Census::default() });
     assert_eq!(receive(&mut right, 1), [b"one"]);
     assert_eq!(receive(&mut right, 8), [b"two"]);
     assert!(receive(&mut right, 8).is_empty());
@@ -64,10 +47,7 @@ fn frames_for_a_full_ring_are_lost_and_counted_by_the_receiver() {
         send(&mut left, &[byte]);
         left.flush().expect("memory does not fail");
     }
-    assert_eq!(
-        (left.stats().rx_ring_full, right.stats().rx_ring_full),
-        (0, 2)
-    );
+    assert_eq!((left.stats().rx_ring_full, right.stats().rx_ring_full), (0, 2));
     assert_eq!(receive(&mut right, 8), [[0], [1]]);
     send(&mut left, &[9]);
     left.flush().expect("memory does not fail");
@@ -86,15 +66,7 @@ fn what_the_tx_ring_has_no_room_for_stays_in_the_batch() {
     }
     left.transmit(&mut batch).expect("memory does not fail");
     assert_eq!(batch.iter().map(Frame::len).collect::<Vec<_>>(), [3]);
-    assert_eq!(
-        left.census(),
-        Census {
-            pool: 5,
-            rx: 0,
-            tx: 2,
-            engine: 1
-        }
-    );
+    assert_eq!(left.census(), Census { pool: 5, rx: 0, tx: 2, engine: 1 });
 }
 
 #[test]
@@ -105,21 +77,10 @@ fn receiving_leaves_frames_to_answer_with() {
     }
     left.flush().expect("memory does not fail");
     let mut batch = Vec::new();
-    assert_eq!(
-        right.receive(&mut batch, 8).expect("memory does not fail"),
-        6
-    );
+    assert_eq!(right.receive(&mut batch, 8).expect("memory does not fail"), 6);
     assert!(right.take().is_some() && right.take().is_some() && right.take().is_none());
     right.give(batch.pop().expect("six"));
-    assert_eq!(
-        right.census(),
-        Census {
-            pool: 1,
-            rx: 0,
-            tx: 0,
-            engine: 7
-        }
-    );
+    assert_eq!(right.census(), Census { pool: 1, rx: 0, tx: 0, engine: 7 });
 }
 
 #[test]
@@ -128,22 +89,15 @@ fn a_frame_that_cannot_be_sent_goes_back_and_a_foreign_one_gives_nothing() {
     let empty = left.take().expect("a free frame");
     let mut long = left.take().expect("a free frame");
     long.set_len(57);
-    assert!(
-        left.bytes(&long).is_empty(),
-        "a frame has 64 bytes, less 8 of headroom"
-    );
+    assert!(left.bytes(&long).is_empty(), "a frame has 64 bytes, less 8 of headroom");
     assert_eq!(left.room(&mut long).len(), 56);
-    left.transmit(&mut vec![empty, long])
-        .expect("memory does not fail");
+    left.transmit(&mut vec![empty, long]).expect("memory does not fail");
     assert_eq!(left.stats().invalid_descriptors, 2);
     let mut foreign = left.take().expect("a free frame");
     foreign.set_len(5);
     assert!(right.bytes(&foreign).is_empty() && right.room(&mut foreign).is_empty());
     right.give(foreign);
-    assert_eq!(
-        (right.stats().invalid_descriptors, right.census().total()),
-        (1, 4)
-    );
+    assert_eq!((right.stats().invalid_descriptors, right.census().total()), (1, 4));
 }
 
 #[test]
@@ -152,8 +106,7 @@ fn a_wait_ends_when_the_peer_flushes() {
     let sender = std::thread::spawn(move || {
         let mut batch = Vec::new();
         while left.receive(&mut batch, 1).expect("memory does not fail") == 0 {
-            left.wait(Duration::from_secs(60))
-                .expect("memory does not fail");
+            left.wait(Duration::from_secs(60)).expect("memory does not fail");
         }
         left.transmit(&mut batch).expect("memory does not fail");
         left.flush().expect("memory does not fail");
@@ -163,20 +116,11 @@ fn a_wait_ends_when_the_peer_flushes() {
     right.flush().expect("memory does not fail");
     let mut answer = receive(&mut right, 1);
     while answer.is_empty() {
-        right
-            .wait(Duration::from_secs(60))
-            .expect("memory does not fail");
+        right.wait(Duration::from_secs(60)).expect("memory does not fail");
         answer = receive(&mut right, 1);
     }
     assert_eq!(answer, [b"ping"]);
-    assert_eq!(
-        sender
-            .join()
-            .expect("the peer's calls succeeded")
-            .census()
-            .pool,
-        4
-    );
+    assert_eq!(sender.join().expect("the peer's calls succeeded").census().pool, 4);
 }
 
 #[test]
@@ -191,9 +135,7 @@ fn a_million_frames_go_there_and_back_and_none_is_lost_or_made() {
         while echoed < COUNT {
             echoed += right.receive(&mut batch, 64).expect("memory does not fail") as u64;
             if batch.is_empty() {
-                right
-                    .wait(Duration::from_millis(100))
-                    .expect("memory does not fail");
+                right.wait(Duration::from_millis(100)).expect("memory does not fail");
             }
             right.transmit(&mut batch).expect("memory does not fail");
             right.flush().expect("memory does not fail");
@@ -224,19 +166,12 @@ fn a_million_frames_go_there_and_back_and_none_is_lost_or_made() {
         left.flush().expect("memory does not fail");
         assert_eq!(left.census().total(), 512);
         if idle && nothing_to_send {
-            left.wait(Duration::from_millis(100))
-                .expect("memory does not fail");
+            left.wait(Duration::from_millis(100)).expect("memory does not fail");
         }
     }
     let right = echo.join().expect("the echo's assertions held");
     for end in [&left, &right] {
-        assert_eq!(
-            end.census(),
-            Census {
-                pool: 512,
-                ..Census::default()
-            }
-        );
+        assert_eq!(end.census(), Census { pool: 512, ..Census::default() });
         assert_eq!(end.stats(), LinkStats::default());
     }
 }

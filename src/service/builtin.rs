@@ -54,9 +54,7 @@ impl FromStr for Builtin {
     type Err = UnknownService;
 
     fn from_str(name: &str) -> Result<Builtin, UnknownService> {
-        let found = Builtin::ALL
-            .into_iter()
-            .find(|service| service.name() == name);
+        let found = Builtin::ALL.into_iter().find(|service| service.name() == name);
         found.ok_or_else(|| UnknownService(name.to_owned()))
     }
 }

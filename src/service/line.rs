@@ -88,11 +88,7 @@ pub fn on_data(conn: &mut Context<'_>, bytes: &[u8]) -> usize {
             None => {
                 conn.send(place.held());
                 conn.send(&[byte]);
-                if byte == b'\n' {
-                    Place::START
-                } else {
-                    Place::Other
-                }
+                if byte == b'\n' { Place::START } else { Place::Other }
             }
         };
     }

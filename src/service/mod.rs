@@ -89,11 +89,7 @@ impl Context<'_> {
 
     /// How many more bytes can be sent now.
     pub fn room(&self) -> usize {
-        if self.closing {
-            0
-        } else {
-            self.output.len() - self.written
-        }
+        if self.closing { 0 } else { self.output.len() - self.written }
     }
 
     /// Sends as much from the front of `bytes` as there is room for, and returns how much that was.

@@ -138,7 +138,11 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
         }
         shared.publish(self.snapshot());
         let census = self.link.census();
-        assert_eq!((census.total(), census.engine), (frames, 0), "frames are conserved: {census:?}");
+        assert_eq!(
+            (census.total(), census.engine),
+            (frames, 0),
+            "frames are conserved: {census:?}"
+        );
         ended
     }
 

@@ -23,11 +23,7 @@ const MSS_MIN: u16 = 48;
 /// the option for either to scale; ours is always sent when the peer's was, with a shift of 0.
 pub fn learn(conn: &mut Conn, segment: &Segment, mss_max: u16) {
     let default = if conn.remote_addr.is_v4() { 536 } else { 1220 };
-    conn.mss = segment
-        .options
-        .mss
-        .unwrap_or(default)
-        .clamp(MSS_MIN, mss_max.max(MSS_MIN));
+    conn.mss = segment.options.mss.unwrap_or(default).clamp(MSS_MIN, mss_max.max(MSS_MIN));
     conn.rcv_nxt = segment.seq + 1;
     let shift = segment.options.wscale.unwrap_or(0);
     conn.set_wscale(shift);
@@ -63,11 +59,7 @@ pub fn in_syn_sent(conn: &Conn, segment: &Segment) -> SynSent {
     }
     if segment.flags.rst {
         // "If the ACK was acceptable, then signal to the user «error: connection reset»."
-        return if acceptable {
-            SynSent::Refused
-        } else {
-            SynSent::Drop(DropReason::StrayReset)
-        };
+        return if acceptable { SynSent::Refused } else { SynSent::Drop(DropReason::StrayReset) };
     }
     if segment.flags.syn && acceptable {
         return SynSent::Established;

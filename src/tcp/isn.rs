@@ -18,10 +18,7 @@ impl IsnGenerator {
 
     /// RFC 6528 section 3: `ISN = M + F(localip, localport, remoteip, remoteport, secretkey)`,
     /// where M counts about every 4 microseconds (here 4.096) and F is SipHash-2-4.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "both terms are modulo 2^32"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "both terms are modulo 2^32")]
     pub fn isn(&self, flow: &FlowKey, now: Instant) -> SeqNumber {
         let mut hasher = self.0;
         flow.remote.hash(&mut hasher);
@@ -38,14 +35,8 @@ mod tests {
     #[test]
     fn the_number_of_one_flow_rises_with_the_clock_and_others_are_unrelated() {
         let isns = IsnGenerator::new(Secret([3; 16]));
-        let local = Endpoint {
-            addr: Address::v4([10, 77, 0, 1]),
-            port: 7,
-        };
-        let flow = |port| FlowKey {
-            remote: Endpoint { port, ..local },
-            local,
-        };
+        let local = Endpoint { addr: Address::v4([10, 77, 0, 1]), port: 7 };
+        let flow = |port| FlowKey { remote: Endpoint { port, ..local }, local };
         let at = |port, millis| isns.isn(&flow(port), Instant::from_millis(millis));
         assert_eq!(at(1, 4096).since(at(1, 0)), 1_000_000);
         assert_ne!(at(1, 0), at(2, 0));

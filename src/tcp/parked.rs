@@ -150,10 +150,7 @@ fn take(conn: &Conn, rcv_wnd: u16, segment: &Segment, newest: bool) -> Verdict {
     // The first `had` numbers were received before, and nothing is taken past the window.
     let had = conn.rcv_nxt.since(segment.seq).min(segment.payload_len());
     let fits = (segment.payload_len() - had).min(u32::from(rcv_wnd));
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "both are at most the payload's length"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "both are at most the payload's length")]
     let (start, len) = (segment.payload.start + had as u16, fits as u16);
     accept.payload = start..start + len;
     accept.fin = segment.flags.fin && accept.payload.end == segment.payload.end;

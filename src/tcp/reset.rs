@@ -15,11 +15,7 @@ pub struct Reset {
 impl Reset {
     /// The control bits.
     pub fn flags(&self) -> Flags {
-        Flags {
-            rst: true,
-            ack: self.ack.is_some(),
-            ..Flags::default()
-        }
+        Flags { rst: true, ack: self.ack.is_some(), ..Flags::default() }
     }
 }
 
@@ -30,13 +26,7 @@ impl Reset {
 pub fn answer(segment: &Segment) -> Option<Reset> {
     match segment.flags {
         Flags { rst: true, .. } => None,
-        Flags { ack: true, .. } => Some(Reset {
-            seq: segment.ack,
-            ack: None,
-        }),
-        _ => Some(Reset {
-            seq: SeqNumber(0),
-            ack: Some(segment.seq + segment.len()),
-        }),
+        Flags { ack: true, .. } => Some(Reset { seq: segment.ack, ack: None }),
+        _ => Some(Reset { seq: SeqNumber(0), ack: Some(segment.seq + segment.len()) }),
     }
 }

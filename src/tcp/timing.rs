@@ -33,9 +33,7 @@ pub const TIME_WAIT: Duration = Duration::from_secs(60);
 /// The retransmission timeout after `retries` retransmissions: doubled each time
 /// (RFC 6298 section 5.5), up to [`RTO_MAX`].
 pub fn rto(retries: u8) -> Duration {
-    RTO_INITIAL
-        .saturating_mul(1 << retries.min(16))
-        .min(RTO_MAX)
+    RTO_INITIAL.saturating_mul(1 << retries.min(16)).min(RTO_MAX)
 }
 
 #[cfg(test)]

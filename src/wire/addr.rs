@@ -31,11 +31,7 @@ impl Address {
 
     /// The address as the standard library's type.
     pub fn to_ip(self) -> IpAddr {
-        if self.is_v4() {
-            IpAddr::from(self.v4_octets())
-        } else {
-            IpAddr::from(self.0)
-        }
+        if self.is_v4() { IpAddr::from(self.v4_octets()) } else { IpAddr::from(self.0) }
     }
 
     /// Whether a host may send from this address: not multicast, broadcast, unspecified, loopback,
@@ -95,10 +91,7 @@ pub struct Endpoint {
 
 impl From<SocketAddr> for Endpoint {
     fn from(socket: SocketAddr) -> Endpoint {
-        Endpoint {
-            addr: Address::from(socket.ip()),
-            port: socket.port(),
-        }
+        Endpoint { addr: Address::from(socket.ip()), port: socket.port() }
     }
 }
 
@@ -166,14 +159,8 @@ mod tests {
 
     #[test]
     fn sources_that_no_host_may_use_are_invalid() {
-        for bad in [
-            "0.0.0.0",
-            "0.1.2.3",
-            "127.0.0.1",
-            "224.0.0.1",
-            "240.0.0.1",
-            "255.255.255.255",
-        ] {
+        for bad in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"]
+        {
             assert!(!addr(bad).is_valid_source(), "{bad}");
         }
         for bad in ["::", "::1", "ff02::1"] {

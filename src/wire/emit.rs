@@ -70,12 +70,7 @@ pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
     };
     let bytes = packet.get_mut(ip_header_len..ip_header_len + tcp_len)?;
     let (source, target) = (smoltcp_address(&source), smoltcp_address(&target));
-    tcp.emit(
-        &mut TcpPacket::new_unchecked(bytes),
-        &source,
-        &target,
-        &checksums,
-    );
+    tcp.emit(&mut TcpPacket::new_unchecked(bytes), &source, &target, &checksums);
     Some(ethernet.len() + ip_header_len + tcp_len)
 }
 

@@ -53,10 +53,7 @@ impl EthernetHeader {
     /// `Truncated` when the frame ends inside the header; `Protocol` for more than two tags.
     pub fn parse(frame: &[u8]) -> Result<EthernetHeader, DropReason> {
         let mut len = LEN_UNTAGGED;
-        while matches!(
-            be16(frame, len - 2).ok_or(DropReason::Truncated)?,
-            VLAN | VLAN_SERVICE
-        ) {
+        while matches!(be16(frame, len - 2).ok_or(DropReason::Truncated)?, VLAN | VLAN_SERVICE) {
             len += TAG_LEN;
             if len > HEADER_LEN_MAX {
                 return Err(DropReason::Protocol);
@@ -134,18 +131,13 @@ mod tests {
     #[test]
     fn a_reply_swaps_the_addresses_and_keeps_the_vlan_identifiers() {
         let mut frame = vec![1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15];
-        frame.extend([
-            0x88, 0xa8, 0xe0, 100, 0x81, 0x00, 0x01, 0xff, 0x08, 0x00, 0x45,
-        ]);
+        frame.extend([0x88, 0xa8, 0xe0, 100, 0x81, 0x00, 0x01, 0xff, 0x08, 0x00, 0x45]);
         let header = EthernetHeader::parse(&frame).unwrap();
         assert_eq!((header.len(), header.ethertype()), (22, IPV4));
         let reply = header.reply();
         assert_eq!(reply.dst(), [10, 11, 12, 13, 14, 15]);
         assert_eq!(reply.src(), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(
-            reply.as_bytes()[12..],
-            [0x88, 0xa8, 0, 100, 0x81, 0x00, 0x01, 0xff, 8, 0]
-        );
+        assert_eq!(reply.as_bytes()[12..], [0x88, 0xa8, 0, 100, 0x81, 0x00, 0x01, 0xff, 8, 0]);
     }
 
     #[test]
@@ -153,11 +145,7 @@ mod tests {
         let mut frame = vec![0; 12];
         frame.extend([0x81, 0x00, 0, 1, 0x81, 0x00, 0, 2, 0x86, 0xdd]);
         for cut in 0..frame.len() {
-            assert_eq!(
-                EthernetHeader::parse(&frame[..cut]),
-                Err(DropReason::Truncated),
-                "{cut}"
-            );
+            assert_eq!(EthernetHeader::parse(&frame[..cut]), Err(DropReason::Truncated), "{cut}");
         }
         frame.splice(20.., [0x81, 0x00, 0, 3, 0x86, 0xdd]);
         assert_eq!(EthernetHeader::parse(&frame), Err(DropReason::Protocol));

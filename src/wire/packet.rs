@@ -222,10 +222,7 @@ fn parse_icmpv6(frame: &[u8], ip: &Ip, hop_limit: u8) -> Result<Packet, DropReas
         return Err(DropReason::IcmpChecksum);
     }
     let kind = icmp.msg_type();
-    if !matches!(
-        kind,
-        Icmpv6Message::NeighborSolicit | Icmpv6Message::NeighborAdvert
-    ) {
+    if !matches!(kind, Icmpv6Message::NeighborSolicit | Icmpv6Message::NeighborAdvert) {
         return Ok(control(ControlKind::Icmp, ip));
     }
     // RFC 4861 section 7.1: a hop limit below 255 means that a router forwarded it.
@@ -245,20 +242,14 @@ fn parse_icmpv6(frame: &[u8], ip: &Ip, hop_limit: u8) -> Result<Packet, DropReas
         _ => return Err(DropReason::ControlIgnored),
     };
     let kind = ControlKind::NeighborIsAt(mac);
-    Ok(Packet::Control(Control {
-        source: target,
-        ..control_of(kind, ip)
-    }))
+    Ok(Packet::Control(Control { source: target, ..control_of(kind, ip) }))
 }
 
 fn control(kind: ControlKind, ip: &Ip) -> Packet {
     Packet::Control(control_of(kind, ip))
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "at most 22, and inside a frame below 64 KiB"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "at most 22, and inside a frame below 64 KiB")]
 fn control_of(kind: ControlKind, ip: &Ip) -> Control {
     Control {
         kind,
@@ -315,37 +306,20 @@ fn parse_tcp(frame: &[u8], ip: &Ip) -> Result<Packet, DropReason> {
     if !packet.verify_checksum(&source, &target) {
         return Err(DropReason::TcpChecksum);
     }
-    let flags = Flags {
-        fin: packet.fin(),
-        syn: packet.syn(),
-        rst: packet.rst(),
-        ack: packet.ack(),
-    };
+    let flags =
+        Flags { fin: packet.fin(), syn: packet.syn(), rst: packet.rst(), ack: packet.ack() };
     let (remote_port, local_port) = (packet.src_port(), packet.dst_port());
     let contradictory = flags.syn && (flags.fin || flags.rst);
     if remote_port == 0 || local_port == 0 || contradictory {
         return Err(DropReason::Flags);
     }
-    let options = if flags.syn {
-        syn_options(packet.options())
-    } else {
-        SynOptions::default()
-    };
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "inside a frame below 64 KiB"
-    )]
+    let options = if flags.syn { syn_options(packet.options()) } else { SynOptions::default() };
+    #[expect(clippy::cast_possible_truncation, reason = "inside a frame below 64 KiB")]
     let payload = (ip.payload.start + header_len) as u16..ip.payload.end as u16;
     Ok(Packet::Tcp(Segment {
         flow: FlowKey {
-            remote: Endpoint {
-                addr: ip.source,
-                port: remote_port,
-            },
-            local: Endpoint {
-                addr: ip.target,
-                port: local_port,
-            },
+            remote: Endpoint { addr: ip.source, port: remote_port },
+            local: Endpoint { addr: ip.target, port: local_port },
         },
         seq: seq_at(bytes, 4),
         ack: seq_at(bytes, 8),

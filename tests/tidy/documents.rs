@@ -9,11 +9,7 @@ const ARCHITECTURE_LINES_MAX: usize = 300;
 
 /// Relative links lead to files that exist.
 pub(crate) fn links(root: &Path, path: &str, text: &str) -> Vec<Violation> {
-    let directory = root
-        .join(path)
-        .parent()
-        .map(Path::to_path_buf)
-        .unwrap_or_default();
+    let directory = root.join(path).parent().map(Path::to_path_buf).unwrap_or_default();
     let mut found = Vec::new();
     let mut fenced = false;
     for (number, line) in (1..).zip(text.lines()) {
@@ -58,10 +54,7 @@ pub(crate) fn dependencies(manifest: &str, reasons: &str) -> Vec<Violation> {
         }
     };
     for (number, line) in (1..).zip(manifest.lines().map(str::trim)) {
-        if let Some(table) = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(']'))
-        {
+        if let Some(table) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             in_table = table.ends_with("dependencies");
             // A table of its own: [dependencies.name]
             if let Some((_, name)) = table.split_once("dependencies.") {
@@ -89,10 +82,8 @@ fn targets(line: &str) -> Vec<&str> {
         })
         .filter_map(|(at, _)| line[at + 2..].split([')', ' ']).next())
         .collect();
-    if let Some((_, target)) = line
-        .trim_start()
-        .strip_prefix('[')
-        .and_then(|line| line.split_once("]: "))
+    if let Some((_, target)) =
+        line.trim_start().strip_prefix('[').and_then(|line| line.split_once("]: "))
     {
         targets.extend(target.split_whitespace().next());
     }

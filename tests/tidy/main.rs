@@ -29,10 +29,7 @@ fn files(place: &str, extension: &str) -> Vec<(String, String)> {
             let entries = fs::read_dir(&path).expect("a directory of the repository");
             open.extend(entries.map(|entry| entry.expect("an entry").path()));
         } else if path.extension().is_some_and(|end| end == extension) && path.exists() {
-            let name = path
-                .strip_prefix(root())
-                .expect("under the root")
-                .to_string_lossy();
+            let name = path.strip_prefix(root()).expect("under the root").to_string_lossy();
             found.push((name.into_owned(), fs::read_to_string(&path).expect("text")));
         }
     }
@@ -46,20 +43,13 @@ fn assert_none(violations: &[Violation]) {
     for Violation { path, line, rule } in violations {
         eprintln!("{path}:{line}: {rule}");
     }
-    assert!(
-        violations.is_empty(),
-        "{} broken rules, listed above",
-        violations.len()
-    );
+    assert!(violations.is_empty(), "{} broken rules, listed above", violations.len());
 }
 
 #[test]
 fn sources_keep_the_rules() {
     let sources = files("src", "rs");
-    assert!(
-        sources.iter().any(|(path, _)| path == "src/lib.rs"),
-        "the sources are found"
-    );
+    assert!(sources.iter().any(|(path, _)| path == "src/lib.rs"), "the sources are found");
     let violations: Vec<Violation> = sources
         .iter()
         .flat_map(|(path, text)| rules::RULES.iter().flat_map(move |rule| rule(path, text)))
@@ -70,12 +60,7 @@ fn sources_keep_the_rules() {
 #[test]
 fn documents_keep_the_rules() {
     let mut documents = files("docs", "md");
-    for name in [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-    ] {
+    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"] {
         documents.extend(files(name, "md"));
     }
     let violations: Vec<Violation> = documents

@@ -13,11 +13,7 @@ pub(crate) struct Violation {
 
 impl Violation {
     pub(crate) fn new(path: &str, line: usize, rule: impl Into<String>) -> Violation {
-        Violation {
-            path: path.to_owned(),
-            line,
-            rule: rule.into(),
-        }
+        Violation { path: path.to_owned(), line, rule: rule.into() }
     }
 }
 
@@ -29,25 +25,16 @@ const LAYERS: [&str; 14] = [
 
 /// Lower layers that a layer does not use all the same: a link only moves frames, and the simulator
 /// and the shards are two ways to run the same engine.
-const APART: [(&str, &[&str]); 3] = [
-    ("link", &["conn", "tcp", "service", "engine"]),
-    ("shard", &["sim"]),
-    ("load", &["sim"]),
-];
+const APART: [(&str, &[&str]); 3] =
+    [("link", &["conn", "tcp", "service", "engine"]), ("shard", &["sim"]), ("load", &["sim"])];
 
 /// Layers that do no I/O, read no clock and start no thread: all below `link`.
-const PURE: [&str; 8] = [
-    "time", "frame", "drops", "wire", "conn", "tcp", "service", "engine",
-];
+const PURE: [&str; 8] = ["time", "frame", "drops", "wire", "conn", "tcp", "service", "engine"];
 
 /// Where each part of smoltcp is used.
 const SMOLTCP_STACK: [&str; 2] = ["src/tcp/promoted", "src/engine/control"];
-const SMOLTCP: [&str; 4] = [
-    "src/wire",
-    "src/tcp/promoted",
-    "src/engine/control",
-    "src/engine/neighbor",
-];
+const SMOLTCP: [&str; 4] =
+    ["src/wire", "src/tcp/promoted", "src/engine/control", "src/engine/neighbor"];
 
 /// Where unsafe code lives.
 const UNSAFE: [&str; 3] = ["src/link/af_xdp", "src/conn/slab", "src/shard/affinity"];
@@ -72,11 +59,8 @@ pub(crate) fn layers(path: &str, text: &str) -> Vec<Violation> {
         let rule = format!("`{layer}` is in no layer: add it to LAYERS in tests/tidy/rules.rs");
         return vec![Violation::new(path, 1, rule)];
     };
-    let apart = |name: &str| {
-        APART
-            .iter()
-            .any(|(upper, lower)| *upper == layer && lower.contains(&name))
-    };
+    let apart =
+        |name: &str| APART.iter().any(|(upper, lower)| *upper == layer && lower.contains(&name));
     names_after(&code(text), "crate::")
         .into_iter()
         .filter(|(_, name)| rank_of(name).is_some_and(|other| other > rank) || apart(name))
@@ -96,10 +80,7 @@ pub(crate) fn smoltcp(path: &str, text: &str) -> Vec<Violation> {
                 "iface" | "socket" => &SMOLTCP_STACK,
                 _ => &SMOLTCP,
             };
-            let rule = format!(
-                "`smoltcp::{name}` is used only under {}",
-                allowed.join(", ")
-            );
+            let rule = format!("`smoltcp::{name}` is used only under {}", allowed.join(", "));
             (!is_under(path, allowed)).then(|| Violation::new(path, line, rule))
         })
         .collect()
@@ -148,9 +129,7 @@ pub(crate) fn calls(path: &str, text: &str) -> Vec<Violation> {
         }
     }
     for call in ["println!", "eprintln!", "print!", "eprint!"] {
-        lines_with(&code, call)
-            .into_iter()
-            .for_each(|line| ban(line, call));
+        lines_with(&code, call).into_iter().for_each(|line| ban(line, call));
     }
     found
 }
@@ -177,8 +156,7 @@ fn layer_of(path: &str) -> Option<&str> {
 /// Whether a file is a module that is named, or inside one.
 fn is_under(path: &str, modules: &[&str]) -> bool {
     modules.iter().any(|module| {
-        path.strip_prefix(module)
-            .is_some_and(|rest| rest.starts_with(['/', '.', '_']))
+        path.strip_prefix(module).is_some_and(|rest| rest.starts_with(['/', '.', '_']))
     })
 }
 

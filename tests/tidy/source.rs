@@ -19,11 +19,7 @@ pub(crate) fn code(text: &str) -> String {
             out.push(next);
             rest = &rest[next.len_utf8()..];
         } else {
-            out.extend(
-                rest[..blank]
-                    .chars()
-                    .map(|c| if c == '\n' { '\n' } else { ' ' }),
-            );
+            out.extend(rest[..blank].chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
             rest = &rest[blank..];
         }
     }
@@ -37,12 +33,10 @@ pub(crate) fn without_tests(code: &str) -> String {
     let mut rest = code;
     while let Some(at) = rest.find(MARK) {
         let item = &rest[at + MARK.len()..];
-        let end = item
-            .find(['{', ';'])
-            .map_or(item.len(), |open| match item.as_bytes()[open] {
-                b'{' => open + group_len(&item[open..]),
-                _ => open + 1,
-            });
+        let end = item.find(['{', ';']).map_or(item.len(), |open| match item.as_bytes()[open] {
+            b'{' => open + group_len(&item[open..]),
+            _ => open + 1,
+        });
         out.push_str(&rest[..at]);
         out.extend(item[..end].chars().filter(|&c| c == '\n'));
         rest = &item[end..];
@@ -68,10 +62,7 @@ pub(crate) fn names_after(code: &str, prefix: &str) -> Vec<(usize, String)> {
             names.push((start, name_at(&code[start..])));
         }
     }
-    names
-        .into_iter()
-        .map(|(at, name)| (line_of(code, at), name))
-        .collect()
+    names.into_iter().map(|(at, name)| (line_of(code, at), name)).collect()
 }
 
 /// Lines on which a word or path stands by itself, not as part of a longer one.
@@ -174,9 +165,7 @@ fn raw_string_len(text: &str, prefix_len: usize) -> usize {
     }
     let close = format!("\"{}", "#".repeat(hashes));
     let body = prefix_len + hashes + 1;
-    text[body..]
-        .find(&close)
-        .map_or(text.len(), |at| body + at + close.len())
+    text[body..].find(&close).map_or(text.len(), |at| body + at + close.len())
 }
 
 /// Bytes of a character literal, or 0 if the quote starts a lifetime.

@@ -19,9 +19,7 @@ impl Namespace {
     /// where the test has to be skipped.
     fn enter(test: &str, a_queues: u32, b_queues: u32) -> Option<Namespace> {
         load(test)?;
-        let namespace = Namespace {
-            name: format!("tenmil-xdp-{}-{test}", std::process::id()),
-        };
+        let namespace = Namespace { name: format!("tenmil-xdp-{}-{test}", std::process::id()) };
         if let Err(reason) = namespace.make(a_queues, b_queues) {
             skip(test, &reason);
             return None;
@@ -37,10 +35,7 @@ impl Namespace {
         // Both numbers have to be given, or the device starts with one active tx queue.
         let a = format!("numrxqueues {a_queues} numtxqueues {a_queues}");
         let b = format!("numrxqueues {b_queues} numtxqueues {b_queues}");
-        ip(&format!(
-            "-n {} link add a0 {a} type veth peer name b0 {b}",
-            self.name
-        ))?;
+        ip(&format!("-n {} link add a0 {a} type veth peer name b0 {b}", self.name))?;
         ip(&format!("-n {} link set a0 up", self.name))
     }
 }
@@ -59,29 +54,19 @@ fn ip(arguments: &str) -> Result<(), String> {
         .output()
         .map_err(|error| format!("ip: {error}; apt-get install iproute2"))?;
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(format!("ip {arguments}: {message}"))
-    }
+    if output.status.success() { Ok(()) } else { Err(format!("ip {arguments}: {message}")) }
 }
 
 /// What `ip link` says of an interface.
 fn link(interface: &str) -> String {
-    let output = Command::new("ip")
-        .args(["link", "show", interface])
-        .output()
-        .expect("ip runs");
+    let output = Command::new("ip").args(["link", "show", interface]).output().expect("ip runs");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[track_caller]
 fn assert_one_line(error: &AttachError, start: &str, remedy: &str) {
     let line = error.to_string();
-    assert!(
-        line.starts_with(start) && line.contains(remedy) && !line.contains('\n'),
-        "{line}"
-    );
+    assert!(line.starts_with(start) && line.contains(remedy) && !line.contains('\n'), "{line}");
 }
 
 #[test]
@@ -93,10 +78,7 @@ fn attaches_natively_and_is_gone_when_dropped() {
     assert!(!link("a0").contains("xdp"), "loading attaches nothing");
     assert_eq!(program.mode(), None);
 
-    assert_eq!(
-        program.attach(XdpMode::Auto).expect("attach"),
-        AttachedMode::Native
-    );
+    assert_eq!(program.attach(XdpMode::Auto).expect("attach"), AttachedMode::Native);
     assert_eq!(program.mode(), Some(AttachedMode::Native));
     assert_eq!(program.fallback_reason(), None);
     assert!(link("a0").contains("prog/xdp"), "{}", link("a0"));
@@ -113,10 +95,7 @@ fn attaches_in_generic_mode_where_asked() {
         return;
     };
     let mut program = SteerProgram::load("a0").expect("load");
-    assert_eq!(
-        program.attach(XdpMode::Skb).expect("attach").to_string(),
-        "skb"
-    );
+    assert_eq!(program.attach(XdpMode::Skb).expect("attach").to_string(), "skb");
     assert!(link("a0").contains("xdpgeneric"), "{}", link("a0"));
 }
 
@@ -127,22 +106,12 @@ fn falls_back_to_generic_mode_and_says_why() {
     };
     let mut program = SteerProgram::load("a0").expect("load");
     let refused = program.attach(XdpMode::Native).unwrap_err();
-    assert_one_line(
-        &refused,
-        "a0: native XDP refused (ENOSPC)",
-        "create the pair with equal",
-    );
+    assert_one_line(&refused, "a0: native XDP refused (ENOSPC)", "create the pair with equal");
     assert!(!link("a0").contains("xdp"), "{}", link("a0"));
 
-    assert_eq!(
-        program.attach(XdpMode::Auto).expect("attach"),
-        AttachedMode::Skb
-    );
+    assert_eq!(program.attach(XdpMode::Auto).expect("attach"), AttachedMode::Skb);
     let reason = program.fallback_reason().expect("a reason");
-    assert!(
-        reason.contains("ENOSPC") && !reason.contains('\n'),
-        "{reason}"
-    );
+    assert!(reason.contains("ENOSPC") && !reason.contains('\n'), "{reason}");
 }
 
 #[test]
@@ -166,44 +135,20 @@ fn leaves_another_program_alone() {
         let mut owner = SteerProgram::load("a0").expect("load");
         owner.attach(owner_mode).expect("attach");
         for mode in [XdpMode::Auto, XdpMode::Native, XdpMode::Skb] {
-            let refused = SteerProgram::load("a0")
-                .expect("load")
-                .attach(mode)
-                .unwrap_err();
-            assert!(
-                matches!(refused, AttachError::Occupied { .. }),
-                "{refused:?}"
-            );
-            assert_one_line(
-                &refused,
-                "a0: another XDP program",
-                "ip link set dev a0 xdp off",
-            );
+            let refused = SteerProgram::load("a0").expect("load").attach(mode).unwrap_err();
+            assert!(matches!(refused, AttachError::Occupied { .. }), "{refused:?}");
+            assert_one_line(&refused, "a0: another XDP program", "ip link set dev a0 xdp off");
         }
-        assert!(
-            link("a0").contains("prog/xdp"),
-            "the owner's is still there"
-        );
+        assert!(link("a0").contains("prog/xdp"), "the owner's is still there");
     }
 }
 
 #[test]
 fn an_interface_that_is_not_there_is_named() {
-    for name in [
-        "nosuchif0",
-        "",
-        "a name that is far too long for an interface",
-    ] {
+    for name in ["nosuchif0", "", "a name that is far too long for an interface"] {
         let error = SteerProgram::load(name).unwrap_err();
-        assert!(
-            matches!(error, AttachError::NoSuchInterface { .. }),
-            "{error:?}"
-        );
-        assert_one_line(
-            &error,
-            &format!("{name}: no such network interface"),
-            "ip link",
-        );
+        assert!(matches!(error, AttachError::NoSuchInterface { .. }), "{error:?}");
+        assert_one_line(&error, &format!("{name}: no such network interface"), "ip link");
     }
 }
 
@@ -215,10 +160,7 @@ fn an_interface_that_went_away_is_named() {
     let mut program = SteerProgram::load("a0").expect("load");
     ip("link del a0").expect("ip");
     let error = program.attach(XdpMode::Auto).unwrap_err();
-    assert!(
-        matches!(error, AttachError::NoSuchInterface { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, AttachError::NoSuchInterface { .. }), "{error:?}");
 }
 
 #[test]
@@ -235,9 +177,6 @@ fn a_lack_of_privilege_is_named() {
     };
     set_capabilities(None, none).expect("giving up is always allowed");
     let error = SteerProgram::load("lo").unwrap_err();
-    assert!(
-        matches!(error, AttachError::NotPermitted { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, AttachError::NotPermitted { .. }), "{error:?}");
     assert_one_line(&error, "lo: ", "run as root or with CAP_NET_ADMIN");
 }

@@ -33,11 +33,7 @@ pub(crate) fn ethernet(tags: &[u16], ethertype: u16, payload: &[u8]) -> Vec<u8> 
 
 /// An IPv4 packet in an Ethernet frame, without options and not fragmented.
 pub(crate) fn ipv4(destination: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    ethernet(
-        &[],
-        ETHERTYPE_IPV4,
-        &ipv4_packet(destination, protocol, 0, 0, payload),
-    )
+    ethernet(&[], ETHERTYPE_IPV4, &ipv4_packet(destination, protocol, 0, 0, payload))
 }
 
 /// An IPv4 packet with this many bytes of options and this flags and fragment offset field.

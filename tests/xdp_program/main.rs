@@ -36,39 +36,24 @@ fn skip(test: &str, reason: &str) {
 fn expect(program: &SteerProgram, verdict: Verdict, frame: &[u8], what: &str) {
     let taken = verdict <= Verdict::TakenFragment;
     let before = program.counters().expect("counters");
-    let action = program
-        .test_run(frame)
-        .expect("the kernel runs the program");
+    let action = program.test_run(frame).expect("the kernel runs the program");
     let after = program.counters().expect("counters");
 
-    let moved: Vec<Verdict> = Verdict::ALL
-        .into_iter()
-        .filter(|&v| after.get(v) != before.get(v))
-        .collect();
+    let moved: Vec<Verdict> =
+        Verdict::ALL.into_iter().filter(|&v| after.get(v) != before.get(v)).collect();
     let mut expected = vec![verdict];
     expected.extend(taken.then_some(Verdict::DroppedNoSocket));
     assert_eq!(moved, expected, "{what}");
     for verdict in moved {
         assert_eq!(after.get(verdict), before.get(verdict) + 1, "{what}");
     }
-    assert_eq!(
-        action,
-        if taken {
-            XdpAction::Drop
-        } else {
-            XdpAction::Pass
-        },
-        "{what}"
-    );
+    assert_eq!(action, if taken { XdpAction::Drop } else { XdpAction::Pass }, "{what}");
 }
 
 #[test]
 fn verdicts_have_the_names_and_the_order_of_the_c_source() {
     let source = include_str!("../../xdp/steer.bpf.c");
-    let body = source
-        .split("enum verdict {")
-        .nth(1)
-        .and_then(|rest| rest.split('}').next());
+    let body = source.split("enum verdict {").nth(1).and_then(|rest| rest.split('}').next());
     let names: Vec<String> = body
         .expect("the enum is there")
         .lines()

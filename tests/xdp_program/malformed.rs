@@ -25,22 +25,12 @@ fn impossible_headers_pass() {
     for first in [0x40, 0x41, 0x44, 0x55, 0x65, 0x05] {
         let mut frame = ipv4(OWNED_V4, TCP, &tcp(PORT));
         frame[14] = first;
-        expect(
-            &program,
-            PassedMalformed,
-            &frame,
-            &format!("IPv4 {first:x}"),
-        );
+        expect(&program, PassedMalformed, &frame, &format!("IPv4 {first:x}"));
     }
     for first in [0x40, 0x50, 0x70, 0x00] {
         let mut frame = ipv6(OWNED_V6, TCP, &tcp(PORT));
         frame[14] = first;
-        expect(
-            &program,
-            PassedMalformed,
-            &frame,
-            &format!("IPv6 {first:x}"),
-        );
+        expect(&program, PassedMalformed, &frame, &format!("IPv6 {first:x}"));
     }
     // Options that reach past the frame: known to be for an owned address, else not.
     for (address, verdict) in [(OWNED_V4, TakenTcpOwned), (SHARED_V4, PassedMalformed)] {
@@ -82,17 +72,8 @@ fn a_frame_cut_off_anywhere_passes_until_its_destination_is_known() {
     for (frame, taken_from, verdict) in cases {
         // The kernel runs no program on less than an Ethernet header.
         for len in 14..=frame.len() {
-            let verdict = if len < taken_from {
-                PassedMalformed
-            } else {
-                verdict
-            };
-            expect(
-                &program,
-                verdict,
-                &frame[..len],
-                &format!("{len} of {}", frame.len()),
-            );
+            let verdict = if len < taken_from { PassedMalformed } else { verdict };
+            expect(&program, verdict, &frame[..len], &format!("{len} of {}", frame.len()));
         }
     }
 }
@@ -110,11 +91,8 @@ fn every_frame_of_noise_is_passed_or_taken() {
         state ^= state << 17;
         state
     };
-    let seeds = [
-        ipv4(OWNED_V4, TCP, &tcp(PORT)),
-        ipv6(OWNED_V6, TCP, &tcp(PORT)),
-        arp(1, OWNED_V4),
-    ];
+    let seeds =
+        [ipv4(OWNED_V4, TCP, &tcp(PORT)), ipv6(OWNED_V6, TCP, &tcp(PORT)), arp(1, OWNED_V4)];
     for round in 0..3_000usize {
         let mut frame = seeds[round % seeds.len()].clone();
         for _ in 0..4 {
@@ -122,13 +100,8 @@ fn every_frame_of_noise_is_passed_or_taken() {
             let room = frame.len() - 12;
             frame[12 + at % room] = random().to_be_bytes()[0];
         }
-        let action = program
-            .test_run(&frame)
-            .expect("the kernel runs the program");
-        assert!(
-            matches!(action, XdpAction::Drop | XdpAction::Pass),
-            "{action:?} on {frame:x?}"
-        );
+        let action = program.test_run(&frame).expect("the kernel runs the program");
+        assert!(matches!(action, XdpAction::Drop | XdpAction::Pass), "{action:?} on {frame:x?}");
     }
     let counters = program.counters().expect("counters");
     let verdicts: u64 = counters

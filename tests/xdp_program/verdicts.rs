@@ -50,41 +50,16 @@ fn tcp_to_a_shared_address_is_taken_by_port() {
     expect(&program, taken, &ipv4(SHARED_V4, TCP, &tcp(PORT)), "IPv4");
     expect(&program, taken, &ipv6(SHARED_V6, TCP, &tcp(PORT)), "IPv6");
     for port in wrong {
-        expect(
-            &program,
-            passed,
-            &ipv4(SHARED_V4, TCP, &tcp(port)),
-            "wrong port",
-        );
-        expect(
-            &program,
-            passed,
-            &ipv6(SHARED_V6, TCP, &tcp(port)),
-            "wrong port",
-        );
+        expect(&program, passed, &ipv4(SHARED_V4, TCP, &tcp(port)), "wrong port");
+        expect(&program, passed, &ipv6(SHARED_V6, TCP, &tcp(port)), "wrong port");
     }
-    expect(
-        &program,
-        passed,
-        &ipv4(OTHER_V4, TCP, &tcp(PORT)),
-        "wrong address",
-    );
-    expect(
-        &program,
-        passed,
-        &ipv6(OTHER_V6, TCP, &tcp(PORT)),
-        "wrong address",
-    );
+    expect(&program, passed, &ipv4(OTHER_V4, TCP, &tcp(PORT)), "wrong address");
+    expect(&program, passed, &ipv6(OTHER_V6, TCP, &tcp(PORT)), "wrong address");
 
     // The listed port as source: the kernel's own connection to such a port elsewhere.
     let mut swapped = tcp(22);
     swapped[..2].copy_from_slice(&PORT.to_be_bytes());
-    expect(
-        &program,
-        passed,
-        &ipv4(SHARED_V4, TCP, &swapped),
-        "source port",
-    );
+    expect(&program, passed, &ipv4(SHARED_V4, TCP, &swapped), "source port");
 }
 
 #[test]
@@ -138,18 +113,8 @@ fn ipv4_options_are_stepped_over() {
         let to_shared = |port| ipv4_packet(SHARED_V4, TCP, options_len, 0, &tcp(port));
         let listed = ethernet(&[], ETHERTYPE_IPV4, &to_shared(PORT));
         let other = ethernet(&[], ETHERTYPE_IPV4, &to_shared(PORT + 1));
-        expect(
-            &program,
-            TakenTcpListener,
-            &listed,
-            &format!("{options_len}"),
-        );
-        expect(
-            &program,
-            PassedDestination,
-            &other,
-            &format!("{options_len}"),
-        );
+        expect(&program, TakenTcpListener, &listed, &format!("{options_len}"));
+        expect(&program, PassedDestination, &other, &format!("{options_len}"));
     }
 }
 
@@ -159,38 +124,18 @@ fn other_protocols_pass() {
         return;
     };
     let udp = [0x9c, 0x40, 0x1e, 0x61, 0, 8, 0, 0];
-    for (protocol, name) in [
-        (UDP, "UDP"),
-        (47, "GRE"),
-        (132, "SCTP"),
-        (ICMPV6, "ICMPv6 on IPv4"),
-    ] {
+    for (protocol, name) in [(UDP, "UDP"), (47, "GRE"), (132, "SCTP"), (ICMPV6, "ICMPv6 on IPv4")] {
         let frame = ipv4(OWNED_V4, protocol, &udp);
         expect(&program, PassedProtocol, &frame, name);
     }
-    for (protocol, name) in [
-        (UDP, "UDP"),
-        (47, "GRE"),
-        (132, "SCTP"),
-        (ICMP, "ICMPv4 on IPv6"),
-    ] {
+    for (protocol, name) in [(UDP, "UDP"), (47, "GRE"), (132, "SCTP"), (ICMP, "ICMPv4 on IPv6")] {
         let frame = ipv6(OWNED_V6, protocol, &udp);
         expect(&program, PassedProtocol, &frame, name);
     }
     let udp_to_shared = ipv4(SHARED_V4, UDP, &udp);
-    expect(
-        &program,
-        PassedDestination,
-        &udp_to_shared,
-        "UDP to a listed port",
-    );
+    expect(&program, PassedDestination, &udp_to_shared, "UDP to a listed port");
     let udp_to_shared = ipv6(SHARED_V6, UDP, &udp);
-    expect(
-        &program,
-        PassedDestination,
-        &udp_to_shared,
-        "UDP to a listed port",
-    );
+    expect(&program, PassedDestination, &udp_to_shared, "UDP to a listed port");
     let lldp = ethernet(&[], 0x88cc, &[0; 46]);
     expect(&program, PassedNotIp, &lldp, "LLDP");
 }
@@ -204,27 +149,12 @@ fn icmp_is_taken_for_owned_addresses_only() {
     expect(&program, TakenIcmp, &ipv4(OWNED_V4, ICMP, &v4), "IPv4");
     expect(&program, TakenIcmp, &ipv6(OWNED_V6, ICMPV6, &v6), "IPv6");
     let too_big = [2, 0, 0, 0, 0, 0, 5, 0];
-    expect(
-        &program,
-        TakenIcmp,
-        &ipv6(OWNED_V6, ICMPV6, &too_big),
-        "too big",
-    );
+    expect(&program, TakenIcmp, &ipv6(OWNED_V6, ICMPV6, &too_big), "too big");
     let passed = PassedDestination;
     expect(&program, passed, &ipv4(SHARED_V4, ICMP, &v4), "IPv4 shared");
-    expect(
-        &program,
-        passed,
-        &ipv6(SHARED_V6, ICMPV6, &v6),
-        "IPv6 shared",
-    );
+    expect(&program, passed, &ipv6(SHARED_V6, ICMPV6, &v6), "IPv6 shared");
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-    expect(
-        &program,
-        passed,
-        &ipv6(all_nodes, ICMPV6, &v6),
-        "IPv6 multicast",
-    );
+    expect(&program, passed, &ipv6(all_nodes, ICMPV6, &v6), "IPv6 multicast");
     let udp_multicast = ipv6(all_nodes, UDP, &[0; 8]);
     expect(&program, passed, &udp_multicast, "UDP multicast");
 }
@@ -238,11 +168,7 @@ fn arp_is_taken_by_its_target() {
     expect(&program, TakenArp, &arp(2, OWNED_V4), "reply");
     expect(&program, PassedDestination, &arp(1, SHARED_V4), "shared");
     expect(&program, PassedDestination, &arp(2, OTHER_V4), "other");
-    for (at, name) in [
-        (16, "protocol"),
-        (18, "hardware length"),
-        (19, "protocol length"),
-    ] {
+    for (at, name) in [(16, "protocol"), (18, "hardware length"), (19, "protocol length")] {
         let mut frame = arp(1, OWNED_V4);
         frame[at] ^= 1;
         expect(&program, PassedNotIp, &frame, name);
@@ -261,39 +187,14 @@ fn ndp_is_taken_by_its_target() {
     expect(&program, taken, &solicit(OWNED_V6, OWNED_V6), "unicast");
     // Same group, other address: only the target tells.
     let same_group = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1);
-    expect(
-        &program,
-        passed,
-        &solicit(group, same_group),
-        "same group, not owned",
-    );
-    expect(
-        &program,
-        passed,
-        &solicit(solicited_node(OTHER_V6), OTHER_V6),
-        "not owned",
-    );
-    expect(
-        &program,
-        passed,
-        &solicit(solicited_node(SHARED_V6), SHARED_V6),
-        "shared",
-    );
+    expect(&program, passed, &solicit(group, same_group), "same group, not owned");
+    expect(&program, passed, &solicit(solicited_node(OTHER_V6), OTHER_V6), "not owned");
+    expect(&program, passed, &solicit(solicited_node(SHARED_V6), SHARED_V6), "shared");
 
     let advertisement = neighbour(136, OTHER_V6);
-    expect(
-        &program,
-        taken,
-        &ipv6(OWNED_V6, ICMPV6, &advertisement),
-        "answer",
-    );
+    expect(&program, taken, &ipv6(OWNED_V6, ICMPV6, &advertisement), "answer");
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-    expect(
-        &program,
-        passed,
-        &ipv6(all_nodes, ICMPV6, &advertisement),
-        "unsolicited",
-    );
+    expect(&program, passed, &ipv6(all_nodes, ICMPV6, &advertisement), "unsolicited");
 }
 
 #[test]
@@ -327,67 +228,17 @@ fn fragments_are_taken_where_the_kernel_would_reset() {
     for fragment in [first, later, last] {
         let what = format!("{fragment:x}");
         let taken = TakenFragment;
-        expect(
-            &program,
-            taken,
-            &frame(OWNED_V4, TCP, fragment, &tcp),
-            &what,
-        );
-        expect(
-            &program,
-            taken,
-            &frame(OWNED_V4, ICMP, fragment, &echo(8)),
-            &what,
-        );
-        expect(
-            &program,
-            PassedProtocol,
-            &frame(OWNED_V4, UDP, fragment, &tcp),
-            &what,
-        );
-        expect(
-            &program,
-            PassedDestination,
-            &frame(SHARED_V4, UDP, fragment, &tcp),
-            &what,
-        );
+        expect(&program, taken, &frame(OWNED_V4, TCP, fragment, &tcp), &what);
+        expect(&program, taken, &frame(OWNED_V4, ICMP, fragment, &echo(8)), &what);
+        expect(&program, PassedProtocol, &frame(OWNED_V4, UDP, fragment, &tcp), &what);
+        expect(&program, PassedDestination, &frame(SHARED_V4, UDP, fragment, &tcp), &what);
     }
-    expect(
-        &program,
-        TakenFragment,
-        &frame(SHARED_V4, TCP, first, &tcp),
-        "listed",
-    );
-    expect(
-        &program,
-        TakenFragment,
-        &frame(SHARED_V4, TCP, first, &tcp[..8]),
-        "tiny",
-    );
-    expect(
-        &program,
-        PassedDestination,
-        &frame(SHARED_V4, TCP, first, &other),
-        "port",
-    );
-    expect(
-        &program,
-        PassedDestination,
-        &frame(OTHER_V4, TCP, first, &tcp),
-        "address",
-    );
-    expect(
-        &program,
-        PassedFragment,
-        &frame(SHARED_V4, TCP, later, &tcp),
-        "later",
-    );
-    expect(
-        &program,
-        PassedFragment,
-        &frame(SHARED_V4, TCP, last, &tcp),
-        "last",
-    );
+    expect(&program, TakenFragment, &frame(SHARED_V4, TCP, first, &tcp), "listed");
+    expect(&program, TakenFragment, &frame(SHARED_V4, TCP, first, &tcp[..8]), "tiny");
+    expect(&program, PassedDestination, &frame(SHARED_V4, TCP, first, &other), "port");
+    expect(&program, PassedDestination, &frame(OTHER_V4, TCP, first, &tcp), "address");
+    expect(&program, PassedFragment, &frame(SHARED_V4, TCP, later, &tcp), "later");
+    expect(&program, PassedFragment, &frame(SHARED_V4, TCP, last, &tcp), "last");
     // "Don't fragment" is no fragment.
     let whole = frame(SHARED_V4, TCP, 0x4000, &tcp);
     expect(&program, TakenTcpListener, &whole, "don't fragment");
@@ -398,12 +249,8 @@ fn prefixes_are_owned_whole_and_not_past_their_ends() {
     let Some(mut program) = load("prefixes") else {
         return;
     };
-    program
-        .own(Ipv4Addr::new(10, 77, 16, 0).into(), 20)
-        .expect("own");
-    program
-        .own(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 1, 0).into(), 112)
-        .expect("own");
+    program.own(Ipv4Addr::new(10, 77, 16, 0).into(), 20).expect("own");
+    program.own(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 1, 0).into(), 112).expect("own");
     let tcp = tcp(PORT);
     for (address, verdict) in [
         ([10, 77, 15, 255], PassedDestination),
@@ -422,11 +269,6 @@ fn prefixes_are_owned_whole_and_not_past_their_ends() {
         ([2, 0], PassedDestination),
     ] {
         let address = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, low[0], low[1]);
-        expect(
-            &program,
-            verdict,
-            &ipv6(address, TCP, &tcp),
-            &address.to_string(),
-        );
+        expect(&program, verdict, &ipv6(address, TCP, &tcp), &address.to_string());
     }
 }

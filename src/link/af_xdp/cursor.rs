@@ -19,11 +19,7 @@ pub(super) struct CorruptIndex;
 /// The kernel wants a power of two (xsk_init_queue); 2^30 entries keep every sum of an index and a
 /// size unambiguous.
 pub(super) const fn ring_size(entries: u32) -> Option<u32> {
-    if entries.is_power_of_two() && entries <= 1 << 30 {
-        Some(entries)
-    } else {
-        None
-    }
+    if entries.is_power_of_two() && entries <= 1 << 30 { Some(entries) } else { None }
 }
 
 /// The writing end.
@@ -40,11 +36,7 @@ impl Producer {
     /// The writing end of a ring of `size` entries (see [`ring_size`]) whose indices both are
     /// `start`.
     pub(super) const fn new(size: u32, start: u32) -> Producer {
-        Producer {
-            size,
-            next: start,
-            consumer: start,
-        }
+        Producer { size, next: start, consumer: start }
     }
 
     /// Notes the consumer's index.
@@ -63,10 +55,7 @@ impl Producer {
 
     /// Publishes `count` entries and returns the index to store for the consumer.
     pub(super) const fn advance(&mut self, count: u32) -> u32 {
-        assert!(
-            count <= self.free(),
-            "more entries published than there was room for"
-        );
+        assert!(count <= self.free(), "more entries published than there was room for");
         self.next = self.next.wrapping_add(count);
         self.next
     }
@@ -101,11 +90,7 @@ impl Consumer {
     /// The reading end of a ring of `size` entries (see [`ring_size`]) whose indices both are
     /// `start`.
     pub(super) const fn new(size: u32, start: u32) -> Consumer {
-        Consumer {
-            size,
-            next: start,
-            producer: start,
-        }
+        Consumer { size, next: start, producer: start }
     }
 
     /// Notes the producer's index.
@@ -125,10 +110,7 @@ impl Consumer {
 
     /// Releases `count` entries and returns the index to store for the producer.
     pub(super) const fn advance(&mut self, count: u32) -> u32 {
-        assert!(
-            count <= self.filled(),
-            "more entries released than there were"
-        );
+        assert!(count <= self.filled(), "more entries released than there were");
         self.next = self.next.wrapping_add(count);
         self.next
     }

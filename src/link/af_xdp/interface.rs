@@ -83,14 +83,8 @@ impl Interface {
         check_name(name, NAME_LEN_MAX)?;
         let failed = |call: &'static str| {
             move |errno: Errno| match errno {
-                Errno::NODEV => InterfaceError::NotFound {
-                    name: name.to_owned(),
-                },
-                errno => InterfaceError::Call {
-                    call,
-                    name: name.to_owned(),
-                    source: errno.into(),
-                },
+                Errno::NODEV => InterfaceError::NotFound { name: name.to_owned() },
+                errno => InterfaceError::Call { call, name: name.to_owned(), source: errno.into() },
             }
         };
         let socket = netlink_socket().map_err(failed("socket(AF_NETLINK)"))?;
@@ -129,17 +123,11 @@ pub fn enter_netns(name: &str) -> Result<(), InterfaceError> {
     check_name(name, 255)?;
     let failed = |call: &'static str| {
         move |errno: Errno| match errno {
-            Errno::NOENT => InterfaceError::NoNamespace {
-                name: name.to_owned(),
-            },
-            Errno::PERM | Errno::ACCESS => InterfaceError::NamespacePrivilege {
-                name: name.to_owned(),
-            },
-            errno => InterfaceError::Call {
-                call,
-                name: name.to_owned(),
-                source: errno.into(),
-            },
+            Errno::NOENT => InterfaceError::NoNamespace { name: name.to_owned() },
+            Errno::PERM | Errno::ACCESS => {
+                InterfaceError::NamespacePrivilege { name: name.to_owned() }
+            }
+            errno => InterfaceError::Call { call, name: name.to_owned(), source: errno.into() },
         }
     };
     let path = format!("/run/netns/{name}");
@@ -155,10 +143,7 @@ const NAME_LEN_MAX: usize = libc::IFNAMSIZ - 1;
 fn check_name(name: &str, max: usize) -> Result<(), InterfaceError> {
     let bad = |byte: u8| byte == b'/' || byte == 0 || byte.is_ascii_whitespace();
     if name.is_empty() || name.len() > max || name == "." || name == ".." || name.bytes().any(bad) {
-        return Err(InterfaceError::BadName {
-            name: name.to_owned(),
-            max,
-        });
+        return Err(InterfaceError::BadName { name: name.to_owned(), max });
     }
     Ok(())
 }
@@ -186,11 +171,7 @@ fn link_request(name: &str) -> Vec<u8> {
     request.extend(1_u16.to_ne_bytes()); // NLM_F_REQUEST
     request.extend([0; 8]); // sequence number and port: one request, one answer
     request.extend([0; INFO_LEN]); // AF_UNSPEC, index 0: by name
-    request.extend(
-        u16::try_from(attribute_len)
-            .expect("some 20 bytes")
-            .to_ne_bytes(),
-    );
+    request.extend(u16::try_from(attribute_len).expect("some 20 bytes").to_ne_bytes());
     request.extend(libc::IFLA_IFNAME.to_ne_bytes());
     request.extend(name.as_bytes());
     request.resize(len, 0);
@@ -234,27 +215,17 @@ fn parse_link(message: &[u8]) -> Result<LinkInfo, Errno> {
             libc::IFLA_NUM_RX_QUEUES => link.rx_queues = u32_at(value, 0).ok_or(malformed)?,
             _ => {}
         }
-        rest = rest
-            .get(usize::from(len).next_multiple_of(4)..)
-            .unwrap_or_default();
+        rest = rest.get(usize::from(len).next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(link)
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..at + 2)?
-        .try_into()
-        .ok()
-        .map(u16::from_ne_bytes)
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)?
-        .try_into()
-        .ok()
-        .map(u32::from_ne_bytes)
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
 /// `struct ethtool_channels` of linux/ethtool.h.
@@ -287,25 +258,14 @@ const ETHTOOL: rustix::ioctl::Opcode = 0x8946;
 
 /// The receive queues in use, from the driver.
 fn rx_channels(socket: &OwnedFd, name: &str) -> Result<u32, Errno> {
-    let mut channels = Channels {
-        command: GET_CHANNELS,
-        ..Channels::default()
-    };
-    let mut request = EthtoolRequest {
-        name: [0; libc::IFNAMSIZ],
-        data: &raw mut channels,
-        _rest: [0; 2],
-    };
+    let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
+    let mut request =
+        EthtoolRequest { name: [0; libc::IFNAMSIZ], data: &raw mut channels, _rest: [0; 2] };
     request.name[..name.len()].copy_from_slice(name.as_bytes());
     // SAFETY: SIOCETHTOOL takes an ifreq whose data points to a command's structure, here
     // ETHTOOL_GCHANNELS and ethtool_channels; both outlive the call. The name is NUL-terminated:
     // `check_name` bounds its length.
-    unsafe {
-        ioctl(
-            socket,
-            Updater::<ETHTOOL, EthtoolRequest>::new(&mut request),
-        )
-    }?;
+    unsafe { ioctl(socket, Updater::<ETHTOOL, EthtoolRequest>::new(&mut request)) }?;
     Ok(channels.rx + channels.combined)
 }
 
@@ -334,47 +294,24 @@ mod tests {
     fn a_name_that_cannot_be_is_not_asked_for() {
         for name in ["", "a/b", "sixteen-bytes-xx", "a b", "..", "nul\0"] {
             let error = Interface::by_name(name).expect_err("not a name");
-            assert!(
-                matches!(error, InterfaceError::BadName { max: 15, .. }),
-                "{name:?}"
-            );
+            assert!(matches!(error, InterfaceError::BadName { max: 15, .. }), "{name:?}");
         }
-        assert!(matches!(
-            enter_netns("../self"),
-            Err(InterfaceError::BadName { .. })
-        ));
-        assert!(matches!(
-            enter_netns("tenmil-none"),
-            Err(InterfaceError::NoNamespace { .. })
-        ));
+        assert!(matches!(enter_netns("../self"), Err(InterfaceError::BadName { .. })));
+        assert!(matches!(enter_netns("tenmil-none"), Err(InterfaceError::NoNamespace { .. })));
     }
 
     #[test]
     fn no_answer_makes_the_parser_panic() {
         let mut message = link_request("eth0");
         message[4..6].copy_from_slice(&libc::RTM_NEWLINK.to_ne_bytes());
-        assert_eq!(
-            parse_link(&message),
-            Ok(LinkInfo {
-                rx_queues: 1,
-                ..LinkInfo::default()
-            })
-        );
+        assert_eq!(parse_link(&message), Ok(LinkInfo { rx_queues: 1, ..LinkInfo::default() }));
         for len in 0..message.len() {
             let _ok_or_not = parse_link(&message[..len]);
         }
         message[32..34].copy_from_slice(&3_u16.to_ne_bytes());
-        assert_eq!(
-            parse_link(&message),
-            Err(Errno::PROTO),
-            "an attribute shorter than its header"
-        );
+        assert_eq!(parse_link(&message), Err(Errno::PROTO), "an attribute shorter than its header");
         message[32..34].copy_from_slice(&900_u16.to_ne_bytes());
-        assert_eq!(
-            parse_link(&message),
-            Err(Errno::PROTO),
-            "an attribute past the end"
-        );
+        assert_eq!(parse_link(&message), Err(Errno::PROTO), "an attribute past the end");
         let mut error = vec![0; 36];
         error[4..6].copy_from_slice(&2_u16.to_ne_bytes());
         error[16..20].copy_from_slice(&(-libc::ENODEV).to_ne_bytes());

@@ -30,12 +30,7 @@ impl Mapping {
         let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
         // SAFETY: no address is asked for, so no existing mapping is replaced.
         let start = unsafe {
-            mmap_anonymous(
-                core::ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::WRITE,
-                flags,
-            )
+            mmap_anonymous(core::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags)
         }?;
         Mapping::owning(start, len)
     }
@@ -49,16 +44,8 @@ impl Mapping {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::SHARED | MapFlags::POPULATE;
         // SAFETY: no address is asked for, so no existing mapping is replaced.
-        let start = unsafe {
-            mmap(
-                core::ptr::null_mut(),
-                len,
-                protection,
-                flags,
-                descriptor,
-                offset,
-            )
-        }?;
+        let start =
+            unsafe { mmap(core::ptr::null_mut(), len, protection, flags, descriptor, offset) }?;
         Mapping::owning(start, len)
     }
 

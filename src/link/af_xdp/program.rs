@@ -151,9 +151,7 @@ impl SteerProgram {
     /// interface has gone. Generic mode is tried only where native mode is what was refused.
     pub fn attach(&mut self, mode: XdpMode) -> Result<AttachedMode, AttachError> {
         if self.attached.is_some() {
-            return Err(AttachError::Occupied {
-                interface: self.interface.clone(),
-            });
+            return Err(AttachError::Occupied { interface: self.interface.clone() });
         }
         let index = interface_index(&self.interface)?;
         if mode != XdpMode::Skb {
@@ -190,9 +188,7 @@ impl SteerProgram {
         let bits = mapped_prefix_len(address, prefix_len)?;
         let key = Key::new(u32::from(bits), mapped(address).octets());
         let mut owned: LpmTrie<_, [u8; 16], u8> = self.map_mut(OWNED)?;
-        owned
-            .insert(&key, 1, 0)
-            .map_err(|error| update_error(OWNED, &error))
+        owned.insert(&key, 1, 0).map_err(|error| update_error(OWNED, &error))
     }
 
     /// Takes TCP to one port of an address that the kernel has too.
@@ -224,8 +220,7 @@ impl SteerProgram {
         if queue > queue_max {
             return Err(SteerError::NoSuchQueue { queue, queue_max });
         }
-        xsks.set(queue, socket.as_fd().as_raw_fd(), 0)
-            .map_err(|error| update_error(XSKS, &error))
+        xsks.set(queue, socket.as_fd().as_raw_fd(), 0).map_err(|error| update_error(XSKS, &error))
     }
 
     /// Runs the program once on a frame of at least 14 bytes, as if it had been received on queue 0
@@ -246,10 +241,7 @@ impl SteerProgram {
             .ok_or(ProgramError::NotLoaded)
             .and_then(TryInto::try_into)
             .map_err(refused)?;
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            ..TestRunOptions::default()
-        };
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
         let result = program.test_run(options).map_err(refused)?;
         Ok(match result.return_value {
             1 => XdpAction::Drop,
@@ -285,11 +277,7 @@ impl SteerProgram {
             call: "BPF_MAP_LOOKUP_ELEM",
             reason: error::one_line(&error),
         };
-        let map = self
-            .ebpf
-            .map(COUNTERS)
-            .ok_or(MapError::ElementNotFound)
-            .map_err(refused)?;
+        let map = self.ebpf.map(COUNTERS).ok_or(MapError::ElementNotFound).map_err(refused)?;
         let per_cpu: PerCpuArray<_, u64> = PerCpuArray::try_from(map).map_err(refused)?;
         let mut counters = VerdictCounters::default();
         for verdict in Verdict::ALL {
@@ -335,13 +323,10 @@ fn interface_index(interface: &str) -> Result<u32, AttachError> {
     let index = socket(AddressFamily::UNIX, SocketType::DGRAM, None)
         .and_then(|socket| netdevice::name_to_index(socket, interface));
     index.map_err(|errno| match errno {
-        Errno::PERM | Errno::ACCESS => AttachError::NotPermitted {
-            interface: interface.to_owned(),
-            call: "SIOCGIFINDEX",
-        },
-        _ => AttachError::NoSuchInterface {
-            interface: interface.to_owned(),
-        },
+        Errno::PERM | Errno::ACCESS => {
+            AttachError::NotPermitted { interface: interface.to_owned(), call: "SIOCGIFINDEX" }
+        }
+        _ => AttachError::NoSuchInterface { interface: interface.to_owned() },
     })
 }
 
@@ -360,11 +345,7 @@ fn mapped_prefix_len(address: IpAddr, prefix_len: u8) -> Result<u8, SteerError> 
         IpAddr::V6(_) => (128, 0),
     };
     if prefix_len > prefix_len_max {
-        return Err(SteerError::PrefixTooLong {
-            address,
-            prefix_len,
-            prefix_len_max,
-        });
+        return Err(SteerError::PrefixTooLong { address, prefix_len, prefix_len_max });
     }
     let bits = before + prefix_len;
     let ipv4 = u128::from(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
@@ -372,10 +353,7 @@ fn mapped_prefix_len(address: IpAddr, prefix_len: u8) -> Result<u8, SteerError> 
     // All of IPv4 is in the prefix if it is no longer than ::ffff:0:0/96 and agrees with it.
     let covers_ipv4 = bits <= MAPPED_PREFIX_LEN && u32::from(bits) <= differ.leading_zeros();
     if covers_ipv4 {
-        return Err(SteerError::PrefixTooWide {
-            address,
-            prefix_len,
-        });
+        return Err(SteerError::PrefixTooWide { address, prefix_len });
     }
     Ok(bits)
 }

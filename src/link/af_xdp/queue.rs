@@ -63,9 +63,7 @@ impl AfXdpLink {
 
     /// Takes the frames of completed transmissions back into the pool.
     fn reap(&mut self) {
-        let Socket {
-            completion, umem, ..
-        } = &mut self.socket;
+        let Socket { completion, umem, .. } = &mut self.socket;
         let mut batch = completion.batch(usize::MAX);
         for addr in batch.by_ref() {
             umem.completed(addr);
@@ -90,24 +88,15 @@ impl AfXdpLink {
         let descriptor = &socket.descriptor;
         let (call, result) = match (tx_waits, fill_waits) {
             (false, false) => return Ok(false),
-            (true, false) => (
-                "sendto",
-                send(descriptor, &[], SendFlags::DONTWAIT).map(drop),
-            ),
+            (true, false) => ("sendto", send(descriptor, &[], SendFlags::DONTWAIT).map(drop)),
             (false, true) => {
                 let nothing: &mut [u8] = &mut [];
-                (
-                    "recvfrom",
-                    recv(descriptor, nothing, RecvFlags::DONTWAIT).map(drop),
-                )
+                ("recvfrom", recv(descriptor, nothing, RecvFlags::DONTWAIT).map(drop))
             }
             // poll(2) wakes up both sides (xsk_poll).
             (true, true) => {
                 let mut descriptors = [PollFd::new(descriptor, PollFlags::empty())];
-                (
-                    "poll",
-                    poll(&mut descriptors, Some(&Timespec::default())).map(drop),
-                )
+                ("poll", poll(&mut descriptors, Some(&Timespec::default())).map(drop))
             }
         };
         match result {
@@ -168,11 +157,7 @@ impl Link for AfXdpLink {
         let Socket { rx, umem, .. } = &mut self.socket;
         let len_before = batch.len();
         let mut received = rx.batch(max);
-        batch.extend(
-            received
-                .by_ref()
-                .filter_map(|packet| umem.received(packet.addr, packet.len)),
-        );
+        batch.extend(received.by_ref().filter_map(|packet| umem.received(packet.addr, packet.len)));
         received.commit();
         Ok(batch.len() - len_before)
     }
@@ -182,11 +167,7 @@ impl Link for AfXdpLink {
         let mut posted = tx.batch(batch.len());
         for frame in batch.drain(..posted.room()) {
             if let Some((addr, len)) = umem.post_tx(frame) {
-                posted.push(Descriptor {
-                    addr,
-                    len,
-                    options: 0,
-                });
+                posted.push(Descriptor { addr, len, options: 0 });
             }
         }
         posted.commit();
@@ -207,11 +188,7 @@ impl Link for AfXdpLink {
         if !self.socket.rx.is_empty() {
             return Ok(());
         }
-        let timeout = if self.drain_tx()? {
-            min(timeout, UNSENT_WAIT_MAX)
-        } else {
-            timeout
-        };
+        let timeout = if self.drain_tx()? { min(timeout, UNSENT_WAIT_MAX) } else { timeout };
         // A timeout beyond what the kernel can express waits for as long as it takes.
         let timeout = Timespec::try_from(timeout).ok();
         let mut descriptors = [PollFd::new(&self.socket.descriptor, PollFlags::IN)];
@@ -230,26 +207,14 @@ impl Link for AfXdpLink {
     }
 
     fn stats(&self) -> LinkStats {
-        let Socket {
-            descriptor,
-            fill,
-            rx,
-            tx,
-            completion,
-            umem,
-            ..
-        } = &self.socket;
+        let Socket { descriptor, fill, rx, tx, completion, umem, .. } = &self.socket;
         let corrupt = fill.corrupt() + rx.corrupt() + tx.corrupt() + completion.corrupt();
         let ours = umem.invalid() + corrupt;
         match xdp_statistics(descriptor) {
             Ok(kernel) => {
                 let fill_ring_empty = kernel.rx_fill_ring_empty_descs.unwrap_or_default();
                 // In copy mode a packet without a frame counts as dropped, too (__xsk_rcv).
-                let twice = if self.socket.zero_copy {
-                    0
-                } else {
-                    fill_ring_empty
-                };
+                let twice = if self.socket.zero_copy { 0 } else { fill_ring_empty };
                 LinkStats {
                     rx_ring_full: kernel.rx_ring_full.unwrap_or_default(),
                     fill_ring_empty,
@@ -257,10 +222,7 @@ impl Link for AfXdpLink {
                     invalid_descriptors: kernel.rx_invalid_descs + kernel.tx_invalid_descs + ours,
                 }
             }
-            Err(_) => LinkStats {
-                invalid_descriptors: ours,
-                ..LinkStats::default()
-            },
+            Err(_) => LinkStats { invalid_descriptors: ours, ..LinkStats::default() },
         }
     }
 

@@ -72,9 +72,7 @@ impl<T: Entry> Layout<T> {
     /// Finds the parts of a ring of `size` entries; each is checked to be in `memory` and aligned.
     fn new(memory: Arc<Mapping>, at: &XdpRingOffset, size: u32) -> Result<Layout<T>, BadLayout> {
         let size = ring_size(size).ok_or(BadLayout)?;
-        let entries_len = (size as usize)
-            .checked_mul(size_of::<T>())
-            .ok_or(BadLayout)?;
+        let entries_len = (size as usize).checked_mul(size_of::<T>()).ok_or(BadLayout)?;
         let flags = match at.flags {
             Some(offset) => Some(part(&memory, offset, size_of::<AtomicU32>())?),
             None => None,
@@ -153,11 +151,7 @@ impl<T: Entry> ProducerRing<T> {
         let layout = Layout::new(memory, at, size)?;
         let start = layout.producer().load(Ordering::Relaxed);
         let cursor = Producer::new(layout.size, start);
-        Ok(ProducerRing {
-            layout,
-            cursor,
-            corrupt: 0,
-        })
+        Ok(ProducerRing { layout, cursor, corrupt: 0 })
     }
 
     /// A batch of up to `max` entries, all of which there is room for.
@@ -166,11 +160,7 @@ impl<T: Entry> ProducerRing<T> {
         if self.cursor.free() < max {
             self.observe();
         }
-        WriteBatch {
-            capacity: self.cursor.free().min(max),
-            written: 0,
-            ring: self,
-        }
+        WriteBatch { capacity: self.cursor.free().min(max), written: 0, ring: self }
     }
 
     /// Entries that were published and that the kernel has not taken.
@@ -260,11 +250,7 @@ impl<T: Entry> ConsumerRing<T> {
         let layout = Layout::new(memory, at, size)?;
         let start = layout.consumer().load(Ordering::Relaxed);
         let cursor = Consumer::new(layout.size, start);
-        Ok(ConsumerRing {
-            layout,
-            cursor,
-            corrupt: 0,
-        })
+        Ok(ConsumerRing { layout, cursor, corrupt: 0 })
     }
 
     /// A batch of up to `max` entries.
@@ -273,11 +259,7 @@ impl<T: Entry> ConsumerRing<T> {
         if self.cursor.filled() < max {
             self.observe();
         }
-        ReadBatch {
-            capacity: self.cursor.filled().min(max),
-            read: 0,
-            ring: self,
-        }
+        ReadBatch { capacity: self.cursor.filled().min(max), read: 0, ring: self }
     }
 
     /// Whether there is nothing to read.

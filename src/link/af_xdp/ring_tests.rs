@@ -8,12 +8,8 @@ use proptest::prelude::*;
 use super::*;
 
 /// The kernel's layout in small: each index on a cache line of its own, then the entries.
-const OFFSETS: XdpRingOffset = XdpRingOffset {
-    producer: 0,
-    consumer: 64,
-    flags: Some(128),
-    desc: 192,
-};
+const OFFSETS: XdpRingOffset =
+    XdpRingOffset { producer: 0, consumer: 64, flags: Some(128), desc: 192 };
 
 /// Both ends of one ring; `start` is where the indices stand.
 fn ring<T: Entry>(size: u32, start: u32) -> (ProducerRing<T>, ConsumerRing<T>) {
@@ -77,10 +73,7 @@ fn a_dropped_batch_never_happened() {
 
     assert_eq!(write(&mut producer, &[3, 4]), 2);
     let mut batch = consumer.batch(4);
-    assert_eq!(
-        (batch.next(), batch.next(), batch.next()),
-        (Some(3), Some(4), None)
-    );
+    assert_eq!((batch.next(), batch.next(), batch.next()), (Some(3), Some(4), None));
     drop(batch);
     assert_eq!(producer.unread(), 2);
     assert_eq!(read(&mut consumer, 1), [3]);
@@ -104,20 +97,12 @@ fn a_corrupt_index_is_counted_and_changes_nothing() {
     assert_eq!(read(&mut consumer, 1), [1]);
 
     producer.layout.producer().store(1_000, Ordering::Release);
-    assert_eq!(
-        read(&mut consumer, 9),
-        [2],
-        "what was seen before is still good"
-    );
+    assert_eq!(read(&mut consumer, 9), [2], "what was seen before is still good");
     assert_eq!(read(&mut consumer, 9), [0_u64; 0]);
     assert_eq!(consumer.corrupt(), 2);
 
     producer.layout.consumer().store(77, Ordering::Release);
-    assert_eq!(
-        producer.unread(),
-        2,
-        "the last index that could be true still holds"
-    );
+    assert_eq!(producer.unread(), 2, "the last index that could be true still holds");
     assert_eq!(free(&mut producer), 2);
     assert_eq!(producer.corrupt(), 2);
 }
@@ -132,10 +117,7 @@ fn the_wakeup_flag_is_read_and_a_ring_without_one_always_asks() {
     assert!(producer.needs_wakeup());
 
     let memory = Arc::new(Mapping::anonymous(4096).expect("a page"));
-    let offsets = XdpRingOffset {
-        flags: None,
-        ..OFFSETS
-    };
+    let offsets = XdpRingOffset { flags: None, ..OFFSETS };
     // SAFETY: the only end.
     let producer = unsafe { ProducerRing::<u64>::new(memory, &offsets, 4) };
     assert!(producer.expect("fits").needs_wakeup());
@@ -151,37 +133,10 @@ fn a_ring_that_does_not_fit_is_refused() {
     assert_eq!(layout(192 + 4 * 16 - 1, OFFSETS, 4), Some(BadLayout));
     assert_eq!(layout(4096, OFFSETS, 3), Some(BadLayout));
     assert_eq!(layout(4096, OFFSETS, 0), Some(BadLayout));
+    assert_eq!(layout(4096, XdpRingOffset { desc: 194, ..OFFSETS }, 4), Some(BadLayout));
+    assert_eq!(layout(4096, XdpRingOffset { producer: 4093, ..OFFSETS }, 4), Some(BadLayout));
     assert_eq!(
-        layout(
-            4096,
-            XdpRingOffset {
-                desc: 194,
-                ..OFFSETS
-            },
-            4
-        ),
-        Some(BadLayout)
-    );
-    assert_eq!(
-        layout(
-            4096,
-            XdpRingOffset {
-                producer: 4093,
-                ..OFFSETS
-            },
-            4
-        ),
-        Some(BadLayout)
-    );
-    assert_eq!(
-        layout(
-            4096,
-            XdpRingOffset {
-                flags: Some(u64::MAX),
-                ..OFFSETS
-            },
-            4
-        ),
+        layout(4096, XdpRingOffset { flags: Some(u64::MAX), ..OFFSETS }, 4),
         Some(BadLayout)
     );
 }
@@ -196,14 +151,7 @@ fn two_threads_pass_descriptors_across_the_wrap_without_losing_one() {
             let mut batch = consumer.batch(17);
             for descriptor in batch.by_ref() {
                 let len = u32::try_from(next % 2_000).expect("small");
-                assert_eq!(
-                    descriptor,
-                    Descriptor {
-                        addr: next,
-                        len,
-                        options: 0
-                    }
-                );
+                assert_eq!(descriptor, Descriptor { addr: next, len, options: 0 });
                 next += 1;
             }
             if batch.commit() == 0 {
@@ -217,11 +165,7 @@ fn two_threads_pass_descriptors_across_the_wrap_without_losing_one() {
         let mut batch = producer.batch(23);
         while next < COUNT && batch.room() > 0 {
             let len = u32::try_from(next % 2_000).expect("small");
-            assert!(batch.push(Descriptor {
-                addr: next,
-                len,
-                options: 0
-            }));
+            assert!(batch.push(Descriptor { addr: next, len, options: 0 }));
             next += 1;
         }
         if batch.commit() == 0 {

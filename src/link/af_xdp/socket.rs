@@ -97,30 +97,18 @@ impl Options {
         for (option, value) in rings {
             if ring_size(value).is_none() {
                 let rule = "a power of two, at most 2^30";
-                return Err(OpenError::BadOption {
-                    option,
-                    value: value.into(),
-                    rule,
-                });
+                return Err(OpenError::BadOption { option, value: value.into(), rule });
             }
         }
         if !matches!(self.frame_size, 2048 | 4096) {
             let value = self.frame_size.into();
             let rule = "2048 or 4096";
-            return Err(OpenError::BadOption {
-                option: "frame_size",
-                value,
-                rule,
-            });
+            return Err(OpenError::BadOption { option: "frame_size", value, rule });
         }
         if self.frame_count < 8 || self.frame_count > 1 << 24 {
             let value = self.frame_count.into();
             let rule = "from 8 to 2^24";
-            return Err(OpenError::BadOption {
-                option: "frame_count",
-                value,
-                rule,
-            });
+            return Err(OpenError::BadOption { option: "frame_count", value, rule });
         }
         Ok(())
     }
@@ -156,10 +144,7 @@ impl Socket {
             })?;
         let umem = register_umem(&descriptor, options)?;
         let rings = Rings::new(&descriptor, options)?;
-        raise_tx_budget(
-            &descriptor,
-            options.tx_budget.clamp(TX_BUDGET_MIN, options.tx_ring),
-        );
+        raise_tx_budget(&descriptor, options.tx_budget.clamp(TX_BUDGET_MIN, options.tx_ring));
         let mut socket = Socket {
             descriptor,
             interface,
@@ -204,12 +189,8 @@ impl Options {
 /// Maps the frames' memory and registers it with the socket (XDP_UMEM_REG).
 fn register_umem(descriptor: &OwnedFd, options: &Options) -> Result<Umem, OpenError> {
     let bytes = options.frame_count as usize * usize::from(options.frame_size);
-    let umem =
-        Umem::new(options.frame_count, options.frame_size).map_err(|source| OpenError::Map {
-            what: "frames",
-            bytes,
-            source,
-        })?;
+    let umem = Umem::new(options.frame_count, options.frame_size)
+        .map_err(|source| OpenError::Map { what: "frames", bytes, source })?;
     let registration = XdpUmemReg {
         addr: umem.memory().start().as_ptr().addr() as u64,
         len: umem.memory().len() as u64,
@@ -246,13 +227,8 @@ impl Rings {
         let at = xdp_mmap_offsets(socket).map_err(refused("getsockopt(XDP_MMAP_OFFSETS)"))?;
 
         let socket = socket.as_fd();
-        let fill = map_ring::<u64>(
-            socket,
-            "fill",
-            XDP_UMEM_PGOFF_FILL_RING,
-            &at.fr,
-            options.fill_ring,
-        )?;
+        let fill =
+            map_ring::<u64>(socket, "fill", XDP_UMEM_PGOFF_FILL_RING, &at.fr, options.fill_ring)?;
         let completion = map_ring::<u64>(
             socket,
             "completion",
@@ -291,12 +267,8 @@ fn map_ring<T: Entry>(
 ) -> Result<Arc<Mapping>, OpenError> {
     let entries_at = usize::try_from(at.desc).map_err(|_| OpenError::BadRing { ring: what })?;
     let bytes = entries_at + size as usize * size_of::<T>();
-    let memory =
-        Mapping::of_descriptor(socket, page_offset, bytes).map_err(|source| OpenError::Map {
-            what,
-            bytes,
-            source,
-        })?;
+    let memory = Mapping::of_descriptor(socket, page_offset, bytes)
+        .map_err(|source| OpenError::Map { what, bytes, source })?;
     Ok(Arc::new(memory))
 }
 
@@ -337,21 +309,11 @@ fn bind_queue(socket: &OwnedFd, interface: &Interface, options: &Options) -> Res
         let (queue, queues) = (options.queue, interface.rx_queues);
         let interface = options.interface.clone();
         return Err(match errno {
-            Errno::BUSY => OpenError::QueueTaken {
-                interface,
-                queue,
-                waited,
-            },
-            Errno::INVAL if queue >= queues => OpenError::NoSuchQueue {
-                interface,
-                queue,
-                queues,
-            },
-            errno if options.zero_copy == ZeroCopy::Required => OpenError::NoZeroCopy {
-                interface,
-                queue,
-                source: errno.into(),
-            },
+            Errno::BUSY => OpenError::QueueTaken { interface, queue, waited },
+            Errno::INVAL if queue >= queues => OpenError::NoSuchQueue { interface, queue, queues },
+            errno if options.zero_copy == ZeroCopy::Required => {
+                OpenError::NoZeroCopy { interface, queue, source: errno.into() }
+            }
             errno => options.refused("bind", errno),
         });
     }
@@ -394,48 +356,16 @@ mod tests {
         let options = Options::new("lo", 0);
         assert!(options.check().is_ok());
         let bad = [
-            (
-                "rx_ring",
-                Options {
-                    rx_ring: 100,
-                    ..options.clone()
-                },
-            ),
-            (
-                "completion_ring",
-                Options {
-                    completion_ring: 0,
-                    ..options.clone()
-                },
-            ),
-            (
-                "frame_size",
-                Options {
-                    frame_size: 1500,
-                    ..options.clone()
-                },
-            ),
-            (
-                "frame_count",
-                Options {
-                    frame_count: 0,
-                    ..options.clone()
-                },
-            ),
+            ("rx_ring", Options { rx_ring: 100, ..options.clone() }),
+            ("completion_ring", Options { completion_ring: 0, ..options.clone() }),
+            ("frame_size", Options { frame_size: 1500, ..options.clone() }),
+            ("frame_count", Options { frame_count: 0, ..options.clone() }),
         ];
         for (name, options) in bad {
             let error = options.check().expect_err("refused");
             assert!(matches!(error, OpenError::BadOption { option, .. } if option == name));
         }
-        let error = Options {
-            frame_size: 1500,
-            ..options
-        }
-        .check()
-        .expect_err("refused");
-        assert_eq!(
-            error.to_string(),
-            "frame_size is 1500, but must be 2048 or 4096"
-        );
+        let error = Options { frame_size: 1500, ..options }.check().expect_err("refused");
+        assert_eq!(error.to_string(), "frame_size is 1500, but must be 2048 or 4096");
     }
 }

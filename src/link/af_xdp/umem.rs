@@ -69,10 +69,7 @@ impl Umem {
 
     /// Puts a frame of the engine's back into the pool. One that is not the engine's is counted as
     /// invalid and changes nothing.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a frame that is given is gone"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "a frame that is given is gone")]
     pub(super) fn give(&mut self, frame: Frame) {
         if self.is_engines(&frame) {
             self.owners[frame.index() as usize] = Owner::Pool;
@@ -95,9 +92,7 @@ impl Umem {
     /// counted, if the kernel had no such frame to give or the packet does not fit in it.
     pub(super) fn received(&mut self, addr: u64, len: u32) -> Option<Frame> {
         let (index, offset) = self.locate(addr)?;
-        let len = u16::try_from(len)
-            .ok()
-            .filter(|&len| len <= self.frame_size - offset);
+        let len = u16::try_from(len).ok().filter(|&len| len <= self.frame_size - offset);
         let (Some(len), Owner::Rx) = (len, self.owners[index as usize]) else {
             self.invalid += 1;
             return None;
@@ -178,12 +173,7 @@ impl Umem {
 
     /// Every frame's owner, counted.
     pub(super) const fn census(&self) -> Census {
-        Census {
-            pool: self.free.len(),
-            rx: self.rx,
-            tx: self.tx,
-            engine: self.engine,
-        }
+        Census { pool: self.free.len(), rx: self.rx, tx: self.tx, engine: self.engine }
     }
 
     /// Addresses and handles that were refused.
@@ -234,49 +224,14 @@ mod tests {
     fn a_frame_goes_round_and_is_counted_where_it_is() {
         let mut umem = umem(2);
         let addr = umem.post_fill().expect("one of two");
-        assert_eq!(
-            umem.census(),
-            Census {
-                pool: 1,
-                rx: 1,
-                tx: 0,
-                engine: 0
-            }
-        );
+        assert_eq!(umem.census(), Census { pool: 1, rx: 1, tx: 0, engine: 0 });
         let frame = umem.received(addr + 256, 60).expect("it was the kernel's");
-        assert_eq!(
-            umem.census(),
-            Census {
-                pool: 1,
-                rx: 0,
-                tx: 0,
-                engine: 1
-            }
-        );
-        assert_eq!(
-            (umem.bytes(&frame).len(), umem.room(&frame).len()),
-            (60, 1792)
-        );
+        assert_eq!(umem.census(), Census { pool: 1, rx: 0, tx: 0, engine: 1 });
+        assert_eq!((umem.bytes(&frame).len(), umem.room(&frame).len()), (60, 1792));
         assert_eq!(umem.post_tx(frame), Some((addr + 256, 60)));
-        assert_eq!(
-            umem.census(),
-            Census {
-                pool: 1,
-                rx: 0,
-                tx: 1,
-                engine: 0
-            }
-        );
+        assert_eq!(umem.census(), Census { pool: 1, rx: 0, tx: 1, engine: 0 });
         umem.completed(addr + 256);
-        assert_eq!(
-            umem.census(),
-            Census {
-                pool: 2,
-                rx: 0,
-                tx: 0,
-                engine: 0
-            }
-        );
+        assert_eq!(umem.census(), Census { pool: 2, rx: 0, tx: 0, engine: 0 });
         assert_eq!(umem.invalid(), 0);
     }
 
@@ -304,31 +259,16 @@ mod tests {
         let addr = umem.post_fill().expect("one of two");
         assert!(umem.received(2 * 2048, 60).is_none(), "past the last frame");
         assert!(umem.received(u64::MAX, 60).is_none());
-        assert!(
-            umem.received((addr + 2048) % 4096, 60).is_none(),
-            "a frame of the pool's"
-        );
-        assert!(
-            umem.received(addr + 256, 1793).is_none(),
-            "runs into the next frame"
-        );
+        assert!(umem.received((addr + 2048) % 4096, 60).is_none(), "a frame of the pool's");
+        assert!(umem.received(addr + 256, 1793).is_none(), "runs into the next frame");
         assert!(umem.received(addr + 256, u32::MAX).is_none());
         umem.completed(addr);
         umem.completed(9 * 2048);
         assert_eq!(umem.invalid(), 7);
         let frame = umem.received(addr + 256, 60).expect("still the kernel's");
-        assert!(
-            umem.received(addr + 256, 60).is_none(),
-            "given once already"
-        );
+        assert!(umem.received(addr + 256, 60).is_none(), "given once already");
         umem.give(frame);
-        assert_eq!(
-            umem.census(),
-            Census {
-                pool: 2,
-                ..Census::default()
-            }
-        );
+        assert_eq!(umem.census(), Census { pool: 2, ..Census::default() });
     }
 
     #[test]
@@ -340,13 +280,7 @@ mod tests {
         umem.give(Frame::new(1, 0, 0));
         umem.give(Frame::new(0, 0, 0));
         assert_eq!(umem.invalid(), 3);
-        assert_eq!(
-            umem.census(),
-            Census {
-                pool: 1,
-                ..Census::default()
-            }
-        );
+        assert_eq!(umem.census(), Census { pool: 1, ..Census::default() });
     }
 
     #[test]

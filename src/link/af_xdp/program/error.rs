@@ -159,9 +159,7 @@ pub(super) fn os_error(error: &(dyn Error + 'static)) -> Option<Errno> {
         // A netlink answer hides its `io::Error` where it is not its source.
         let raw = match error.downcast_ref::<ProgramError>() {
             Some(ProgramError::XdpError(XdpError::NetlinkError(netlink))) => netlink.raw_os_error(),
-            _ => error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::raw_os_error),
+            _ => error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error),
         };
         if let Some(raw) = raw {
             return Some(Errno::from_raw_os_error(raw));
@@ -195,10 +193,9 @@ impl AttachError {
     pub(super) fn from_load(interface: &str, error: &EbpfError) -> AttachError {
         let interface = interface.to_owned();
         match os_error(error) {
-            Some(Errno::PERM | Errno::ACCESS) if !is_rejected(error) => AttachError::NotPermitted {
-                interface,
-                call: "BPF_MAP_CREATE or BPF_PROG_LOAD",
-            },
+            Some(Errno::PERM | Errno::ACCESS) if !is_rejected(error) => {
+                AttachError::NotPermitted { interface, call: "BPF_MAP_CREATE or BPF_PROG_LOAD" }
+            }
             Some(errno @ (Errno::NOSYS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT)) => {
                 AttachError::Unsupported {
                     interface,
@@ -206,10 +203,7 @@ impl AttachError {
                     source: errno.into(),
                 }
             }
-            _ => AttachError::Refused {
-                interface,
-                reason: one_line(error),
-            },
+            _ => AttachError::Refused { interface, reason: one_line(error) },
         }
     }
 
@@ -218,24 +212,16 @@ impl AttachError {
         let errno = os_error(error);
         let interface = interface.to_owned();
         match errno {
-            Some(Errno::PERM | Errno::ACCESS) => AttachError::NotPermitted {
-                interface,
-                call: "BPF_LINK_CREATE",
-            },
+            Some(Errno::PERM | Errno::ACCESS) => {
+                AttachError::NotPermitted { interface, call: "BPF_LINK_CREATE" }
+            }
             Some(Errno::BUSY | Errno::EXIST) => AttachError::Occupied { interface },
             Some(Errno::NODEV) => AttachError::NoSuchInterface { interface },
-            _ if native => AttachError::NativeRefused {
-                interface,
-                reason: native_reason(errno, error),
-            },
-            Some(errno) => AttachError::GenericRefused {
-                interface,
-                source: errno.into(),
-            },
-            None => AttachError::Refused {
-                interface,
-                reason: one_line(error),
-            },
+            _ if native => {
+                AttachError::NativeRefused { interface, reason: native_reason(errno, error) }
+            }
+            Some(errno) => AttachError::GenericRefused { interface, source: errno.into() },
+            None => AttachError::Refused { interface, reason: one_line(error) },
         }
     }
 }
