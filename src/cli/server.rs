@@ -113,10 +113,13 @@ impl Drop for Server {
 }
 
 /// The resident memory of a process, in bytes; `process` is its id or `self`.
+///
+/// From smaps_rollup, which walks the page tables: the counters in status and statm are approximate
+/// by hundreds of kilobytes (proc_pid_status(5)).
 pub(super) fn resident_bytes(process: &str) -> anyhow::Result<u64> {
-    let path = format!("/proc/{process}/statm");
-    let statm = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    let pages = pages.ok_or_else(|| anyhow!("{path} makes no sense: {statm}"))?;
-    Ok(pages * rustix::param::page_size() as u64)
+    let path = format!("/proc/{process}/smaps_rollup");
+    let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Ok(kib.ok_or_else(|| anyhow!("{path} has no Rss"))? * 1024)
 }
