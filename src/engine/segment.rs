@@ -97,13 +97,20 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let mut answer = Answer::default();
-        if self.table.slab[slot].state == State::SynReceived {
-            self.table.slab[slot].snd_una = accept.ack;
-            self.counters.accepted += 1;
-            self.establish(slot, now, &mut answer);
+        let opens = self.table.slab[slot].state == State::SynReceived;
+        if opens && !self.has_flight_for(slot) {
+            // The service may close at once, and a FIN needs a flight. The peer's next segment, or
+            // its answer to the next SYN-ACK, is another chance.
+            output.reuse(frame);
+            return Err(DropReason::FlightsFull);
         }
         if let Some(window) = accept.window {
             self.table.slab[slot].snd_wnd = window;
+        }
+        if opens {
+            self.table.slab[slot].snd_una = accept.ack;
+            self.counters.accepted += 1;
+            self.establish(slot, now, &mut answer);
         }
         let repeat = match self.take_ack(slot, accept, now) {
             Acked::Removed => {
@@ -187,7 +194,11 @@ impl<S: Service> Engine<S> {
         if !self.has_flight_for(slot) {
             return Err(DropReason::FlightsFull);
         }
-        if len > 0 && !answer.closing {
+        if len > 0 && answer.closing {
+            // The service closed when the connection opened, and reads nothing, nor the FIN behind.
+            return Err(DropReason::ServiceFull);
+        }
+        if len > 0 {
             let range = usize::from(accept.payload.start)..usize::from(accept.payload.end);
             let bytes = output.bytes(frame).get(range).unwrap_or_default();
             let consumed = self.call_service(slot, now, answer, |service, context| {
