@@ -109,7 +109,8 @@ impl<S: Service> Engine<S> {
     }
 
     /// Sends the SYN of a connection in SYN-SENT, or the SYN-ACK of one in SYN-RECEIVED.
-    pub(super) fn send_syn<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) {
+    /// Returns whether it was sent.
+    pub(super) fn send_syn<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) -> bool {
         let conn = &self.table.slab[slot];
         let passive = conn.state == State::SynReceived;
         // RFC 7323 section 2.2: the option is offered, and returned only to those who offered it.
@@ -126,7 +127,7 @@ impl<S: Service> Engine<S> {
             options,
             payload: &[],
         };
-        output.segment(&mut self.counters, &segment);
+        output.segment(&mut self.counters, &segment)
     }
 
     /// The largest payload that goes into one packet of this connection.
