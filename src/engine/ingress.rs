@@ -98,7 +98,7 @@ impl<S: Service> Engine<S> {
         if flags.syn && !flags.ack {
             let listener = self.locals.listener(&segment.flow.local).copied();
             if let Some(listener) = listener {
-                return self.open_passively(segment, &listener, header, now, output);
+                return self.open_passively(segment, &listener, header, None, now, output);
             }
         }
         self.reset_stray(segment, &header, now, output)

@@ -9,6 +9,7 @@ use crate::service::{Context, Service};
 use crate::tcp::CloseReason;
 use crate::tcp::parked::{self, Accept, Verdict};
 use crate::time::{Instant, Tick};
+use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::Segment;
 
 /// What the service wants to send: so many bytes of the scratch buffer, and then perhaps the FIN.
@@ -35,15 +36,33 @@ impl<S: Service> Engine<S> {
         let window = self.service.receive_window(conn.tag);
         match parked::judge(conn, self.snd_nxt(slot), window, segment) {
             Verdict::Accept(accept) => self.accept(slot, frame, &accept, now, output),
-            Verdict::Reopen => {
-                self.remove(slot, CloseReason::ClosedByUs);
-                self.on_stray_segment(frame, segment, now, output)
-            }
+            Verdict::Reopen => self.reopen(slot, frame, segment, now, output),
             verdict => {
                 output.reuse(frame);
                 self.refuse(slot, verdict, segment, now, output)
             }
         }
+    }
+
+    /// A new connection in place of one in TIME-WAIT, if its port still listens.
+    fn reopen<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        segment: &Segment,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let header = EthernetHeader::parse(output.bytes(&frame));
+        output.reuse(frame);
+        let Some(listener) = self.locals.listener(&segment.flow.local).copied() else {
+            // Nobody would accept it, so it must not end TIME-WAIT either.
+            let verdict = Verdict::Acknowledge(DropReason::Flags);
+            return self.refuse(slot, verdict, segment, now, output);
+        };
+        let past = self.snd_nxt(slot);
+        self.remove(slot, CloseReason::ClosedByUs);
+        self.open_passively(segment, &listener, header?.reply(), Some(past), now, output)
     }
 
     /// Every verdict that takes nothing from the segment.
