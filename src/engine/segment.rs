@@ -2,11 +2,12 @@
 
 use super::Engine;
 use super::output::Output;
-use crate::conn::record::{NONE, PEER_CLOSED_FIRST, State};
+use crate::conn::record::{CHALLENGED, NONE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Context, Service};
 use crate::tcp::CloseReason;
+use crate::tcp::challenge;
 use crate::tcp::parked::{self, Accept, Verdict};
 use crate::time::{Instant, Tick};
 use crate::wire::ethernet::EthernetHeader;
@@ -77,11 +78,16 @@ impl<S: Service> Engine<S> {
         match verdict {
             Verdict::Acknowledge(reason) => {
                 let conn = &mut self.table.slab[slot];
-                if conn.state == State::TimeWait && segment.flags.fin {
-                    // RFC 9293 section 3.10.7.4: "Acknowledge it, and restart the 2 MSL timeout."
+                let is_last = segment.flags.fin && segment.seq + segment.len() == conn.rcv_nxt;
+                if conn.state == State::TimeWait && is_last {
+                    // RFC 9293 section 3.10.7.4: "The only thing that can arrive in this state is
+                    // a retransmission of the remote FIN. Acknowledge it, and restart the 2 MSL
+                    // timeout."
                     conn.touched = Tick::of(now);
                 }
-                self.acknowledge(slot, output);
+                if challenge::is_due(conn, segment, Tick::of(now)) {
+                    self.acknowledge(slot, output);
+                }
                 Err(reason)
             }
             Verdict::Drop(reason) => Err(reason),
@@ -140,6 +146,7 @@ impl<S: Service> Engine<S> {
             Acked::Done => false,
         };
         let conn = &mut self.table.slab[slot];
+        conn.clear(CHALLENGED);
         if conn.state.can_send() {
             conn.touched = Tick::of(now);
         }
@@ -179,7 +186,9 @@ impl<S: Service> Engine<S> {
         match self.table.slab[slot].state {
             State::FinWait1 => {
                 self.set_state(slot, State::FinWait2);
-                self.table.slab[slot].touched = Tick::of(now);
+                let conn = &mut self.table.slab[slot];
+                conn.touched = Tick::of(now);
+                conn.attempts = 0;
                 self.start_timer(slot);
                 Acked::Done
             }
