@@ -68,7 +68,7 @@ pub struct Conn {
     /// Data sent and not acknowledged: an index into [`super::flight::Flights`], or [`NONE`].
     pub flight: u32,
     /// When the peer was last heard, or last told what is expected; before the connection is established, when the SYN was last
-    /// sent; in TIME-WAIT, when that began.
+    /// sent; in TIME-WAIT, when that began; with [`CLOSE_DUE`], when the FIN was last tried.
     pub touched: Tick,
     /// Place in the timer wheel, or in the list of free records.
     pub links: Links,
@@ -98,6 +98,9 @@ pub const SCALED: u8 = 0x20;
 
 /// The last segment brought nothing, and was answered at `touched`.
 pub const CHALLENGED: u8 = 0x40;
+
+/// The service has closed, and the FIN waits for a flight.
+pub const CLOSE_DUE: u8 = 0x80;
 
 impl Conn {
     /// An unused record.

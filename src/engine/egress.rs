@@ -4,7 +4,7 @@ use super::Engine;
 use super::output::Output;
 use super::segment::Answer;
 use crate::conn::flight::FLIGHT_LEN_MAX;
-use crate::conn::record::{NONE, State};
+use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::frame::FramePool;
 use crate::service::Service;
 use crate::time::{Instant, Tick};
@@ -51,11 +51,24 @@ impl<S: Service> Engine<S> {
     ) -> bool {
         let Answer { written, closing } = *answer;
         let closing = closing && self.table.slab[slot].state.can_send();
-        if (written == 0 && !closing) || !self.has_flight_for(slot) {
+        if written == 0 && !closing {
+            return false;
+        }
+        if !self.has_flight_for(slot) {
+            // Without a flight there was no room to write in, so only the FIN is left to send.
+            self.close_later(slot, now);
             return false;
         }
         self.transmit(slot, written, closing, now, output);
         true
+    }
+
+    /// Closes the connection in `slot` when its timer finds a flight for the FIN.
+    pub(super) fn close_later(&mut self, slot: u32, now: Instant) {
+        let conn = &mut self.table.slab[slot];
+        conn.set(CLOSE_DUE);
+        conn.touched = Tick::of(now);
+        self.start_timer(slot);
     }
 
     /// Sends the first `len` bytes of the scratch buffer, then the FIN if `fin`. The caller has made
@@ -81,6 +94,7 @@ impl<S: Service> Engine<S> {
         self.flights.append(flight, &self.scratch[..len]);
         if fin {
             self.flights[flight].fin = true;
+            self.table.slab[slot].clear(CLOSE_DUE);
             let closed = match self.table.slab[slot].state {
                 State::CloseWait => State::LastAck,
                 _ => State::FinWait1,

@@ -32,7 +32,7 @@ mod segment;
 mod timers;
 
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
-use crate::conn::record::State;
+use crate::conn::record::{CLOSE_DUE, State};
 use crate::conn::slab::ConnId;
 use crate::conn::table::Table;
 use crate::conn::wheel::Wheel;
@@ -159,7 +159,9 @@ impl<S: Service> Engine<S> {
     /// The slot of `id` if data can still be sent on it.
     fn writable(&self, id: ConnId) -> Result<u32, CommandError> {
         let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
-        self.table.slab[slot].state.can_send().then_some(slot).ok_or(CommandError::Gone)
+        let conn = &self.table.slab[slot];
+        let open = conn.state.can_send() && !conn.has(CLOSE_DUE);
+        open.then_some(slot).ok_or(CommandError::Gone)
     }
 
     /// The service.

@@ -161,8 +161,6 @@ impl<S: Service> Engine<S> {
     ) -> Result<(), DropReason> {
         output.reuse(frame);
         match handshake::in_syn_sent(&self.table.slab[slot], segment) {
-            // The service may close at once, and a FIN needs a flight: the SYN goes out again.
-            SynSent::Established if !self.has_flight_for(slot) => Err(DropReason::FlightsFull),
             SynSent::Established => {
                 let mss_max = self.mss_max(slot);
                 let conn = &mut self.table.slab[slot];

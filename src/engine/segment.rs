@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::output::Output;
-use crate::conn::record::{CHALLENGED, NONE, PEER_CLOSED_FIRST, State};
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Context, Service};
@@ -121,18 +121,11 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        let mut answer = Answer::default();
-        let opens = self.table.slab[slot].state == State::SynReceived;
-        if opens && !self.has_flight_for(slot) {
-            // The service may close at once, and a FIN needs a flight. The peer's next segment, or
-            // its answer to the next SYN-ACK, is another chance.
-            output.reuse(frame);
-            return Err(DropReason::FlightsFull);
-        }
+        let mut answer = Answer { written: 0, closing: self.table.slab[slot].has(CLOSE_DUE) };
         if let Some(window) = accept.window {
             self.table.slab[slot].snd_wnd = window;
         }
-        if opens {
+        if self.table.slab[slot].state == State::SynReceived {
             self.table.slab[slot].snd_una = accept.ack;
             self.counters.accepted += 1;
             self.establish(slot, now, &mut answer);
@@ -223,7 +216,7 @@ impl<S: Service> Engine<S> {
             return Err(DropReason::FlightsFull);
         }
         if len > 0 && answer.closing {
-            // The service closed when the connection opened, and reads nothing, nor the FIN behind.
+            // The service has closed already, and reads nothing, nor the FIN behind it.
             return Err(DropReason::ServiceFull);
         }
         if len > 0 {

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::output::Output;
-use crate::conn::record::{Conn, State};
+use crate::conn::record::{CLOSE_DUE, Conn, State};
 use crate::conn::slab::Slab;
 use crate::conn::wheel::{Due, Links, Timers};
 use crate::frame::{Frame, FramePool};
@@ -34,6 +34,7 @@ fn deadline(conn: &Conn, time_wait: Duration) -> Option<Tick> {
         State::SynSent | State::SynReceived => timing::rto(conn.attempts),
         State::FinWait2 => timing::FIN_WAIT_2,
         State::TimeWait => time_wait,
+        _ if conn.has(CLOSE_DUE) => timing::rto(0),
         // What is in flight has a timer of its own, and an idle connection needs none.
         _ => return None,
     };
@@ -83,16 +84,19 @@ impl<S: Service> Engine<S> {
 
     /// The timer of a record is due.
     fn on_timer<P: FramePool>(&mut self, slot: u32, now: Instant, output: &mut Output<'_, P>) {
-        let conn = &mut self.table.slab[slot];
+        let conn = &self.table.slab[slot];
         let retries_max = match conn.state {
             State::SynSent => SYN_RETRIES_MAX,
             State::SynReceived => SYN_ACK_RETRIES_MAX,
             State::FinWait2 | State::TimeWait => return self.remove(slot, CloseReason::ClosedByUs),
-            _ => return,
+            _ if !conn.has(CLOSE_DUE) => return,
+            _ if self.has_flight_for(slot) => return self.transmit(slot, 0, true, now, output),
+            _ => return self.close_later(slot, now),
         };
         if conn.attempts >= retries_max {
             return self.remove(slot, CloseReason::TimedOut);
         }
+        let conn = &mut self.table.slab[slot];
         conn.attempts += 1;
         conn.touched = Tick::of(now);
         self.start_timer(slot);

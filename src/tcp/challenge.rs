@@ -8,7 +8,7 @@
 //!
 //! Every one of these ACKs says the same, so one that is left out is made up for by the last.
 
-use crate::conn::record::{CHALLENGED, Conn, State};
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, Conn, State};
 use crate::time::{Duration, Tick};
 use crate::wire::packet::Segment;
 
@@ -30,6 +30,7 @@ pub fn is_due(conn: &mut Conn, segment: &Segment, now: Tick) -> bool {
         // The timers of both sides repeat what the other may have missed: an ACK by itself asks for
         // nothing. Who sends a SYN or a reset does not answer an ACK with an ACK.
         State::SynReceived | State::TimeWait => segment.flags.syn || segment.flags.rst,
+        _ if conn.has(CLOSE_DUE) => segment.flags.syn || segment.flags.rst,
         State::FinWait2 => {
             conn.attempts = conn.attempts.saturating_add(1);
             conn.attempts <= FIN_WAIT_2_MAX

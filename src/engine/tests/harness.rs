@@ -1,6 +1,6 @@
 //! An engine with its pool, its clock and a service that takes notes.
 
-use crate::conn::record::{NONE, State};
+use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::conn::slab::ConnId;
 use crate::drops::DropReason;
 use crate::engine::config::Config;
@@ -276,7 +276,7 @@ impl<S: Service> Host<S> {
             let needs_timer = matches!(
                 conn.state,
                 State::SynSent | State::SynReceived | State::FinWait2 | State::TimeWait
-            );
+            ) || conn.has(CLOSE_DUE);
             assert!(!needs_timer || conn.links.is_linked(), "{conn:?} has a timer");
             let needs_flight =
                 matches!(conn.state, State::FinWait1 | State::Closing | State::LastAck);

@@ -196,7 +196,7 @@ fn a_service_that_closes_at_once_takes_neither_data_nor_fin_out_of_order() {
 }
 
 #[test]
-fn while_flights_are_out_a_handshake_waits_so_that_a_close_is_not_forgotten() {
+fn a_close_at_once_is_not_forgotten_while_all_flights_are_in_use() {
     let mut config = config();
     config.flights_max = 1;
     let mut host = Host::new(config, Probe::default());
@@ -207,10 +207,22 @@ fn while_flights_are_out_a_handshake_waits_so_that_a_close_is_not_forgotten() {
     let mut second = Peer::to(BOTH[1], 40_000);
     second.syn(&mut host);
     assert_eq!(second.tell(&mut host, ACK, b""), []);
-    assert_eq!(host.dropped(DropReason::FlightsFull), 1);
+    let mut cursor = 1;
+    let id = host.engine.connection_from(&mut cursor).unwrap();
+    let now = host.now;
+    let send = host.engine.send(id, b"", now, &mut host.pool, &mut host.tx);
+    assert_eq!(send, Err(crate::engine::CommandError::Gone), "it is closing");
+    let at = second.seq;
+    let refused = second.tell(&mut host, FIN, b"unread");
+    second.seq = at;
+    second.assert_ack(&refused);
+    assert_eq!(host.pass(Duration::from_millis(900)), Vec::<Vec<u8>>::new());
     assert_eq!(first.tell(&mut host, ACK, b""), [], "frees the flight");
-    let fin = only(second.tell(&mut host, ACK, b""));
-    assert_eq!(fin.flags, FIN);
+    let fin = second.read(&only(host.pass(Duration::from_millis(200))));
+    assert_eq!((fin.flags, fin.seq), (FIN, second.ack));
+    // The next segment would have done as well.
+    host.pass(Duration::from_millis(500));
+    assert!(host.engine.flights.len() == 1);
 }
 
 #[test]
