@@ -33,11 +33,17 @@ const PURE: [&str; 8] = ["time", "frame", "drops", "wire", "conn", "tcp", "servi
 
 /// Where each part of smoltcp is used.
 const SMOLTCP_STACK: [&str; 2] = ["src/tcp/promoted", "src/engine/control"];
-const SMOLTCP: [&str; 4] =
-    ["src/wire", "src/tcp/promoted", "src/engine/control", "src/engine/neighbor"];
+const SMOLTCP: [&str; 5] = [
+    "src/wire",
+    "src/tcp/promoted",
+    "src/engine/control",
+    "src/engine/neighbor",
+    "src/engine/tests/control",
+];
 
 /// Where unsafe code lives.
-const UNSAFE: [&str; 3] = ["src/link/af_xdp", "src/conn/slab", "src/shard/affinity"];
+const UNSAFE: [&str; 4] =
+    ["src/link/af_xdp", "src/conn/slab", "src/shard/affinity", "tests/no_alloc"];
 
 /// The only reader of the clock.
 const CLOCK: &str = "src/shard/clock.rs";

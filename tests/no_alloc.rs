@@ -1,0 +1,266 @@
+//! Nothing allocates on the frame path once an engine is warm.
+
+#![expect(unsafe_code, reason = "a global allocator that counts; it passes everything on")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use tenmil::engine::Engine;
+use tenmil::engine::config::Config;
+use tenmil::engine::locals::{Listener, Owned};
+use tenmil::frame::{Frame, FramePool};
+use tenmil::link::Link;
+use tenmil::link::memory::{MemoryLink, pair};
+use tenmil::service::builtin::{Builtin, Builtins};
+use tenmil::service::line::{PING, QUIT};
+use tenmil::service::{Context, Service};
+use tenmil::time::{Duration, Instant};
+use tenmil::wire::addr::{Address, Endpoint, Secret};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    // A thread that is going away no longer counts.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(block, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The allocations of this thread while `work` runs.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const SERVER: Address = Address::v4([10, 77, 0, 1]);
+const CLIENT: Address = Address::v4([10, 77, 0, 2]);
+const CONNECTIONS: u16 = 100;
+
+/// A client that receives and forgets.
+struct Client;
+
+impl Service for Client {
+    fn on_data(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> usize {
+        bytes.len()
+    }
+}
+
+/// An engine on one end of a memory link.
+struct Host<S> {
+    engine: Engine<S>,
+    link: MemoryLink,
+    rx: Vec<Frame>,
+    tx: Vec<Frame>,
+}
+
+impl<S: Service> Host<S> {
+    fn new(mac: [u8; 6], addr: Address, listeners: Vec<Listener>, link: MemoryLink, s: S) -> Self {
+        let mut config = Config::new(mac, Secret([1; 16]), Secret([2; 16]));
+        config.owned = vec![Owned { addr, range_len: 32, link_len: 16 }];
+        config.listeners = listeners;
+        config.connections_max = 1000;
+        config.flights_max = 1000;
+        let engine = Engine::new(config, s, Instant::ZERO);
+        Host { engine, link, rx: Vec::with_capacity(64), tx: Vec::with_capacity(1024) }
+    }
+
+    /// One round; returns whether anything moved.
+    fn round(&mut self, now: Instant) -> bool {
+        let received = self.link.receive(&mut self.rx, 64).expect("memory does not fail");
+        self.engine.handle_frames(now, &mut self.link, &mut self.rx, &mut self.tx);
+        self.engine.handle_timers(now, &mut self.link, &mut self.tx);
+        let sent = !self.tx.is_empty();
+        self.link.transmit(&mut self.tx).expect("memory does not fail");
+        self.link.flush().expect("memory does not fail");
+        received > 0 || sent
+    }
+}
+
+struct Pair {
+    server: Host<Builtins>,
+    client: Host<Client>,
+    now: Instant,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let (a, b) = pair(2048, 2048, 1024);
+        let listener = |builtin: Builtin, port| Listener {
+            endpoint: Endpoint { addr: SERVER, port },
+            tag: builtin.tag(),
+        };
+        let listeners = vec![listener(Builtin::Echo, 7), listener(Builtin::Line, 7000)];
+        Pair {
+            server: Host::new(SERVER_MAC, SERVER, listeners, a, Builtins),
+            client: Host::new(CLIENT_MAC, CLIENT, Vec::new(), b, Client),
+            now: Instant::ZERO,
+        }
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let moved = self.server.round(self.now);
+            if !(self.client.round(self.now) || moved) {
+                return;
+            }
+        }
+    }
+
+    /// Handshakes, heartbeats, closes of both orders, and every timer until all is forgotten.
+    fn exercise(&mut self, port: u16, quit: bool) {
+        for n in 0..CONNECTIONS {
+            let local = Endpoint { addr: CLIENT, port: 2000 + n };
+            let remote = Endpoint { addr: SERVER, port };
+            let Host { engine, link, rx, tx } = &mut self.client;
+            while engine.connect(local, remote, 0, self.now, link, tx).is_err() {
+                // The first time, the neighbour must be found.
+                link.transmit(tx).expect("memory does not fail");
+                link.flush().expect("memory does not fail");
+                self.server.round(self.now);
+                link.receive(rx, 64).expect("memory does not fail");
+                engine.handle_frames(self.now, link, rx, tx);
+            }
+        }
+        self.settle();
+        assert_eq!(self.server.engine.counters().established, u64::from(CONNECTIONS));
+        for _ in 0..3 {
+            self.send_on_all(PING);
+            self.settle();
+        }
+        if quit {
+            self.send_on_all(QUIT);
+        } else {
+            let mut cursor = 0;
+            let Host { engine, link, tx, .. } = &mut self.client;
+            while let Some(id) = engine.connection_from(&mut cursor) {
+                engine.close(id, self.now, link, tx).expect("it is open");
+            }
+        }
+        self.settle();
+        for _ in 0..100 {
+            self.now = self.now + Duration::from_secs(1);
+            self.settle();
+        }
+        assert_eq!(self.server.engine.counters().connections, 0);
+        assert_eq!(self.client.engine.counters().connections, 0);
+    }
+
+    fn send_on_all(&mut self, bytes: &[u8]) {
+        let mut cursor = 0;
+        let Host { engine, link, tx, .. } = &mut self.client;
+        while let Some(id) = engine.connection_from(&mut cursor) {
+            engine.send(id, bytes, self.now, link, tx).expect("nothing is in flight");
+        }
+    }
+
+    /// Puts a frame of `bytes` on the server's wire, and counts what it sends back.
+    fn inject(&mut self, bytes: &[u8]) -> usize {
+        let Host { link, tx, .. } = &mut self.client;
+        let mut frame = link.take().expect("a free frame");
+        link.room(&mut frame)[..bytes.len()].copy_from_slice(bytes);
+        frame.set_len(bytes.len());
+        tx.push(frame);
+        link.transmit(tx).expect("memory does not fail");
+        link.flush().expect("memory does not fail");
+        let before = self.server.engine.counters().tx;
+        self.server.round(self.now);
+        self.settle();
+        usize::try_from(self.server.engine.counters().tx - before).expect("a few")
+    }
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+}
+
+#[test]
+fn handshakes_heartbeats_closes_and_timers_allocate_nothing() {
+    let mut pair = Pair::new();
+    for (port, quit) in [(7000, true), (7, false)] {
+        pair.exercise(port, quit);
+    }
+    for (port, quit) in [(7000, true), (7, false), (7000, false)] {
+        let counted = allocations(|| pair.exercise(port, quit));
+        assert_eq!(counted, 0, "port {port}, quit {quit}");
+    }
+}
+
+fn ones_complement_sum(bytes: &[u8]) -> u16 {
+    let sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded twice")
+}
+
+/// An echo request with `len` bytes, an even number.
+fn ping(len: usize) -> Vec<u8> {
+    let mut frame = [SERVER_MAC, CLIENT_MAC].concat();
+    frame.extend([8, 0]);
+    let total = u16::try_from(28 + len).expect("a packet");
+    frame.extend([0x45, 0]);
+    frame.extend(total.to_be_bytes());
+    frame.extend([0, 0, 0, 0, 64, 1, 0, 0, 10, 77, 0, 2, 10, 77, 0, 1]);
+    let checksum = ones_complement_sum(&frame[14..34]);
+    frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+    frame.extend([8, 0, 0, 0, 0, 1, 0, 1]);
+    frame.resize(42 + len, 0x61);
+    let checksum = ones_complement_sum(&frame[34..]);
+    frame[36..38].copy_from_slice(&checksum.to_be_bytes());
+    frame
+}
+
+fn arp_request() -> Vec<u8> {
+    let mut frame = [[0xff; 6], CLIENT_MAC].concat();
+    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend(CLIENT_MAC);
+    frame.extend([10, 77, 0, 2, 0, 0, 0, 0, 0, 0, 10, 77, 0, 1]);
+    frame
+}
+
+#[test]
+fn pings_arp_and_strays_allocate_nothing() {
+    let mut pair = Pair::new();
+    let (long, short, arp) = (ping(1472), ping(56), arp_request());
+    let stray = {
+        let mut frame = short.clone();
+        frame[23] = 6;
+        frame
+    };
+    let counted = allocations(|| {
+        for _ in 0..10 {
+            assert_eq!(pair.inject(&short), 1);
+            assert_eq!(pair.inject(&long), 1);
+            assert_eq!(pair.inject(&arp), 1);
+            assert_eq!(pair.inject(&stray), 0);
+        }
+    });
+    assert_eq!(counted, 0);
+}
