@@ -207,7 +207,7 @@ fn pings_of_every_size_that_fits_a_packet_are_answered_byte_for_byte() {
     let mut host = Host::serving();
     for len in (0..=1452).step_by(11).chain([1452, 1472]) {
         let request = ping4("10.77.0.2", "10.77.0.1", len);
-        let reply = only(host.receive(&[request.clone()]));
+        let reply = only(host.receive(core::slice::from_ref(&request)));
         assert_eq!((&reply[..6], &reply[6..12]), (&PEER_MAC[..], &MAC[..]));
         let ip = Ipv4Packet::new_checked(&reply[14..]).unwrap();
         assert!(ip.verify_checksum() && ip.dst_addr().octets() == [10, 77, 0, 2]);
@@ -217,7 +217,7 @@ fn pings_of_every_size_that_fits_a_packet_are_answered_byte_for_byte() {
     }
     for len in (0..=1452).step_by(11).chain([1452]) {
         let request = ping6(MAC, "fd77::1", len);
-        let reply = only(host.receive(&[request.clone()]));
+        let reply = only(host.receive(core::slice::from_ref(&request)));
         let ip = Ipv6Packet::new_checked(&reply[14..]).unwrap();
         assert_eq!(
             (ip.src_addr(), ip.dst_addr()),

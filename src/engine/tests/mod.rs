@@ -7,6 +7,8 @@
 //! - `limits`: everything that can be full; `control`: ARP, NDP, ping; `command`: send and close
 //! - `soak`: two engines over a bad wire
 
+#![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
+
 mod active;
 mod attack;
 mod closing;
