@@ -210,7 +210,8 @@ impl<S: Service> Engine<S> {
     ) -> Result<(), DropReason> {
         let len = accept.payload.len();
         if len == 0 && !accept.fin {
-            return Ok(());
+            // What takes sequence numbers and brings none of them came early; its ACK counted.
+            return if accept.ack_due { Err(DropReason::OutOfOrder) } else { Ok(()) };
         }
         if !self.has_flight_for(slot) {
             return Err(DropReason::FlightsFull);

@@ -7,6 +7,7 @@ use super::*;
 use crate::conn::record::State::*;
 use crate::wire::addr::{Endpoint, FlowKey};
 use crate::wire::packet::{Flags, SynOptions};
+use proptest::prelude::{any, prop_oneof};
 
 const RCV_NXT: u32 = 1000;
 const RCV_WND: u16 = 100;
@@ -347,9 +348,9 @@ proptest::proptest! {
     fn nothing_is_taken_from_outside_the_segment_or_the_window(
         bits in 0u8..16,
         state in 0usize..8,
-        offset in proptest::prelude::prop_oneof![-200i32..200, proptest::prelude::any::<i32>()],
+        offset in prop_oneof![-200i32..200, any::<i32>()],
         len in 0u16..300,
-        ack in proptest::prelude::prop_oneof![SND_UNA - 5..SND_NXT + 5, proptest::prelude::any::<u32>()],
+        ack in prop_oneof![SND_UNA - 5..SND_NXT + 5, any::<u32>()],
         window in 0u16..200,
     ) {
         let state = SYNCHRONIZED.into_iter().chain([SynReceived]).nth(state).unwrap();

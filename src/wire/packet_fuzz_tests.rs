@@ -75,8 +75,11 @@ proptest! {
     ) {
         // One of the three at most: no other segment is ever sent.
         let flags = Flags { fin: fin && !syn && !rst, syn: syn && !rst, rst, ack };
-        let tags: Vec<[u8; 4]> =
-            tags.iter().map(|&(kind, id)| [[0x81, 0, 0, id], [0x88, 0xa8, 0, id]][usize::from(kind)]).collect();
+        let tag = |&(kind, id): &(u8, u8)| match kind {
+            0 => [0x81, 0, 0, id],
+            _ => [0x88, 0xa8, 0, id],
+        };
+        let tags: Vec<[u8; 4]> = tags.iter().map(tag).collect();
         let mut flow = flow(v4);
         (flow.remote.port, flow.local.port) = (remote_port, local_port);
         let options = match flags.syn {

@@ -224,8 +224,13 @@ proptest::proptest! {
         peer.options.wscale = wscale;
         peer.open(&mut host);
         for (bits, how, seq_off, ack_off, len, millis) in script {
-            let flags = Flags { fin: bits & 1 != 0, syn: bits & 6 == 6, rst: bits & 14 == 2, ack: bits & 8 != 0 };
-            let flags = Flags { fin: flags.fin && !flags.syn, ..flags };
+            let syn = bits & 6 == 6;
+            let flags = Flags {
+                fin: bits & 1 != 0 && !syn,
+                syn,
+                rst: bits & 14 == 2,
+                ack: bits & 8 != 0,
+            };
             peer.window = window;
             // Mostly near what is right, by what the engine itself knows.
             if let Some(id) = host.engine.connection_from(&mut 0) {
@@ -233,7 +238,10 @@ proptest::proptest! {
                 if how < 4 { peer.seq = conn.rcv_nxt; }
                 if how < 5 { peer.ack = host.engine.snd_nxt(id.index()); }
             }
-            let near = |n: SeqNumber, off: i64, exact: bool| if exact { n } else { SeqNumber((i64::from(n.0) + off) as u32) };
+            let near = |n: SeqNumber, off: i64, exact: bool| match exact {
+                true => n,
+                false => SeqNumber((i64::from(n.0) + off) as u32),
+            };
             let seq = near(peer.seq, seq_off, how < 3);
             let ack = near(peer.ack, ack_off, how % 2 == 0);
             let text: Vec<u8> = b"PING\nQUIT\nhello\n".iter().copied().cycle().take(len).collect();

@@ -6,6 +6,8 @@ use super::*;
 use crate::drops::DropReason;
 use crate::wire::addr::Address;
 use crate::wire::ethernet::{self, EthernetHeader, Mac};
+use proptest::prelude::any;
+use proptest::sample::Index;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, Icmpv4Packet, Icmpv4Repr, Icmpv6Packet,
@@ -278,8 +280,8 @@ proptest::proptest! {
     #[test]
     fn damaged_messages_are_survived(
         which in 0usize..4,
-        damage in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 1..5),
-        cut in proptest::option::of(proptest::prelude::any::<proptest::sample::Index>()),
+        damage in proptest::collection::vec((any::<Index>(), any::<u8>()), 1..5),
+        cut in proptest::option::of(any::<Index>()),
     ) {
         let mut host = Host::serving();
         let mut frame = match which {

@@ -76,6 +76,17 @@ fn early_data_gets_a_duplicate_ack_each_time_so_that_the_peer_sends_again_fast()
 }
 
 #[test]
+fn early_data_is_counted_as_dropped_also_when_its_acknowledgment_is_news() {
+    let mut host = Host::serving();
+    let mut peer = Peer::opened(&mut host, ECHO);
+    let echoed = only(peer.tell(&mut host, ACK, b"abc"));
+    peer.take(&echoed);
+    let seen = peer.say(&mut host, ACK, peer.seq + 1, peer.ack, b"early");
+    peer.assert_ack(&seen);
+    assert_eq!((host.engine.flights.len(), host.dropped(DropReason::OutOfOrder)), (0, 1));
+}
+
+#[test]
 fn old_data_is_acknowledged_again_each_time() {
     let mut host = Host::serving();
     let mut peer = Peer::opened(&mut host, DISCARD);
