@@ -133,8 +133,8 @@ fn assert_summary(json: &str, link: &str, connections: u64) {
         bytes => {
             assert_eq!(link, "veth");
             let bytes = bytes.as_f64().expect("a number");
-            // Of 2000 connections the pages that they share are a large part.
-            assert!((64.0..2000.0).contains(&bytes), "{json}");
+            // Each has a record of 64 bytes at least, and few of them share each page of tables.
+            assert!((64.0..400.0).contains(&bytes), "{json}");
         }
     }
 }
