@@ -43,8 +43,8 @@ pub(crate) fn assert_closes(mut stream: TcpStream) {
 }
 
 /// Bytes that look random, and differ for each seed (splitmix64).
-pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x2545_f491_4f6c_dd1d) + 1;
+pub(crate) fn noise(seed: usize, len: usize) -> Vec<u8> {
+    let mut state = (seed as u64).wrapping_mul(0x2545_f491_4f6c_dd1d) + 1;
     let words = std::iter::repeat_with(move || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = state;

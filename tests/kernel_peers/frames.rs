@@ -91,7 +91,7 @@ pub(crate) fn fix_ip(frame: &mut [u8]) {
 fn checksum(bytes: &[u8]) -> u16 {
     let words =
         bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |&b| b.into()));
-    let sum = words.fold(0, |sum: u32, word| sum + word);
+    let sum = words.sum::<u32>();
     let folded = (sum & 0xffff) + (sum >> 16);
     #[expect(clippy::cast_possible_truncation, reason = "folded twice, it has 16 bits")]
     let folded = ((folded & 0xffff) + (folded >> 16)) as u16;

@@ -227,7 +227,7 @@ fn garbage_is_dropped() {
     let mut expected = BTreeMap::new();
     for seed in 0..300 {
         // Noise behind the server's address; then noise behind an IPv4 header that is right.
-        let noise = noise(seed, 20 + seed as usize * 4);
+        let noise = noise(seed, 20 + seed * 4);
         attacked.forger.send(&[&good.to_mac[..], &FORGER_MAC, &noise].concat());
         let mut frame = [&header[..], &noise].concat();
         let len = u16::try_from(20 + noise.len()).expect("short");

@@ -19,12 +19,12 @@ pub(crate) fn open(count: usize, to: &[&str]) -> Vec<TcpStream> {
 #[track_caller]
 pub(crate) fn assert_each_echoes(streams: &[TcpStream], len: usize) {
     for (number, mut stream) in streams.iter().enumerate() {
-        stream.write_all(&noise(number as u64, len)).expect("it is taken");
+        stream.write_all(&noise(number, len)).expect("it is taken");
     }
     for (number, mut stream) in streams.iter().enumerate() {
         let mut back = vec![0; len];
         stream.read_exact(&mut back).unwrap_or_else(|error| panic!("{number}: {error}"));
-        assert!(back == noise(number as u64, len), "connection {number} got what is not its own");
+        assert!(back == noise(number, len), "connection {number} got what is not its own");
     }
 }
 

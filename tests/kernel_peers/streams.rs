@@ -19,9 +19,9 @@ fn echo_returns_every_size() {
         for to in ECHO {
             for (seed, len) in [1, 1024, 64 * 1024, 1024 * 1024].into_iter().enumerate() {
                 let stream = connect(to);
-                assert_echo(&stream, &noise(seed as u64, len));
+                assert_echo(&stream, &noise(seed, len));
                 // A second time, since the first leaves the connection as if it had been idle.
-                assert_echo(&stream, &noise(!seed as u64, len));
+                assert_echo(&stream, &noise(!seed, len));
                 assert_closes(stream);
             }
         }
@@ -39,7 +39,7 @@ fn small_messages_come_back_one_by_one() {
         for to in ECHO {
             let stream = connect(to);
             stream.set_nodelay(true).expect("an open socket");
-            (0..200).for_each(|seed| assert_echo(&stream, &noise(seed, 1 + seed as usize % 40)));
+            (0..200).for_each(|seed| assert_echo(&stream, &noise(seed, 1 + seed % 40)));
             assert_closes(stream);
         }
     });
@@ -55,7 +55,7 @@ fn a_half_closed_connection_gets_everything_and_then_the_end() {
         for to in ECHO {
             for len in [0, 10, 1000, 20_000] {
                 let mut stream = connect(to);
-                let bytes = noise(len, len as usize);
+                let bytes = noise(len, len);
                 // All of this fits into the socket's buffer, so nothing was read before the FIN.
                 stream.write_all(&bytes).expect("it is taken");
                 stream.shutdown(Shutdown::Write).expect("an open socket");
