@@ -24,7 +24,8 @@ use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use crate::wire::ethernet::Mac;
 use anyhow::{Context as _, anyhow, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,9 +126,10 @@ fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow
         server_args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
     let server = Server::start(&network.server_namespace(), &server_args)?;
     let empty = server.resident_bytes()?;
+    let namespace = network.client_namespace();
+    println!("server in {}, clients in {namespace}, joined by veth", network.server_namespace());
     let clients = Clients::new(args, stop);
     let (mut held, mut memory) = (empty, None);
-    let namespace = network.client_namespace();
     let finished = thread::scope(|scope| {
         let running = scope.spawn(|| {
             enter_netns(&namespace)?;
@@ -242,13 +244,11 @@ impl<'a> Clients<'a> {
         running: ScopedJoinHandle<'_, anyhow::Result<Finished>>,
         mut held: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Finished> {
-        let bar = ProgressBar::new(u64::from(self.args.connections));
-        let style = "{msg:10} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
-        bar.set_style(ProgressStyle::with_template(style)?);
+        let bar = progress_bar(self.args.connections)?;
         let mut shown = None;
         while !running.is_finished() {
             let (phase, done) = self.progress.get();
-            if shown != Some(phase) {
+            if shown != Some(phase) && phase != Phase::Done {
                 shown = Some(phase);
                 bar.set_message(phase.name());
                 bar.reset();
@@ -299,6 +299,17 @@ impl Finished {
             frames: server.frames,
         })
     }
+}
+
+/// A bar on stderr, if that is a terminal.
+fn progress_bar(connections: u32) -> anyhow::Result<ProgressBar> {
+    let template = "{msg:10} {wide_bar} {human_pos}/{human_len}  {rate}  {eta}";
+    let style = ProgressStyle::with_template(template)?;
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // There is nobody to tell if the terminal cannot be written to.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    Ok(ProgressBar::new(u64::from(connections)).with_style(style.with_key("rate", rate)))
 }
 
 fn round(value: f64, steps: f64) -> f64 {
