@@ -39,8 +39,11 @@ const LINK_LEN: u8 = 16;
 const CLIENTS: Address = Address::v4([10, 77, 16, 0]);
 const CLIENTS_LEN: u8 = 20;
 
-/// Heartbeats a second: well below what a veth pair carries, so that latency is not queueing.
-const HEARTBEATS_PER_SECOND: u64 = 25_000;
+/// Heartbeats a second: all within 20 seconds, but no more than a veth pair carries with ease, so that
+/// latency is not queueing; and no fewer than these.
+fn heartbeats_per_second(connections: u32) -> u64 {
+    (u64::from(connections) / 20).clamp(25_000, 100_000)
+}
 
 /// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -226,7 +229,7 @@ impl<'a> Clients<'a> {
             connections: u64::from(connections),
             target: Endpoint { addr: SERVER, port: PORT },
             sources: Sources::new(CLIENTS, host_bits),
-            heartbeats_per_second: HEARTBEATS_PER_SECOND,
+            heartbeats_per_second: heartbeats_per_second(connections),
         };
         let clock = Clock::start();
         let engine = Engine::new(config, Heartbeat::default(), clock.now());
