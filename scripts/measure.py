@@ -38,12 +38,14 @@ def stat_of(pid):
         return None
 
 
-def child_of(parent):
-    """The process whose parent is `parent`, or None."""
+def server_of(demo):
+    """The server process that the process `demo` has started, or None while there is none."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         stat = stat_of(pid)
-        if stat and int(stat[1]) == parent:
-            return pid
+        if stat and int(stat[1]) == demo:
+            with open(f"/proc/{pid}/cmdline") as command:
+                if "\0serve\0" in command.read():
+                    return pid
     return None
 
 
@@ -51,7 +53,7 @@ def cpu_ns(demo):
     """Waits for the demo to end; returns the CPU time of its server process."""
     server, ticks = None, 0
     while demo.poll() is None:
-        server = server or child_of(demo.pid)
+        server = server or server_of(demo.pid)
         stat = server and stat_of(server)
         if stat:
             ticks = int(stat[11]) + int(stat[12])
