@@ -4,7 +4,7 @@ use super::network::TestNetwork;
 use super::server::{Server, resident_bytes};
 use super::status::Status;
 use super::summary::{Connect, Connections, Heartbeats, Latency, Memory, Summary};
-use super::{Failure, failed, refused, secrets, signals};
+use super::{Failure, capture, failed, refused, secrets, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
@@ -13,6 +13,7 @@ use crate::link::af_xdp::attachment::{self, Request};
 use crate::link::af_xdp::interface::enter_netns;
 use crate::link::af_xdp::program::XdpMode;
 use crate::link::memory;
+use crate::link::tap::{Capture, Tapped};
 use crate::load::driver::{LoadDriver, Outcome, Plan};
 use crate::load::heartbeat::Heartbeat;
 use crate::load::progress::{Phase, Progress};
@@ -63,6 +64,10 @@ pub(super) struct Args {
     /// Write the summary to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Write every frame that the clients receive and send to this file in pcap format.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -81,9 +86,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             .map_err(refused)?;
     }
     let stop = signals::stop_flag().map_err(refused)?;
+    let clients = Clients::new(args, &stop).map_err(refused)?;
     let summary = match network(args)? {
-        Some(network) => on_veth(args, &network, &stop),
-        None => in_memory(args, &stop),
+        Some(network) => on_veth(&clients, &network),
+        None => in_memory(&clients),
     };
     let summary = summary.map_err(failed)?;
     println!("{summary}");
@@ -118,7 +124,8 @@ fn network(args: &Args) -> Result<Option<TestNetwork>, Failure> {
 }
 
 /// Server and clients in two processes, joined by a veth pair.
-fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow::Result<Summary> {
+fn on_veth(clients: &Clients<'_>, network: &TestNetwork) -> anyhow::Result<Summary> {
+    let args = clients.args;
     let server_args = [
         ("--interface", TestNetwork::SERVER_INTERFACE.to_owned()),
         ("--address", format!("{}/{LINK_LEN}", SERVER.to_ip())),
@@ -131,7 +138,6 @@ fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow
     let empty = server.resident_bytes()?;
     let namespace = network.client_namespace();
     println!("server in {}, clients in {namespace}, joined by veth", network.server_namespace());
-    let clients = Clients::new(args, stop);
     let (mut held, mut memory) = (empty, None);
     let finished = thread::scope(|scope| {
         let running = scope.spawn(|| {
@@ -164,7 +170,8 @@ fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow
 }
 
 /// Server and clients on two threads of this process, joined in memory.
-fn in_memory(args: &Args, stop: &Arc<AtomicBool>) -> anyhow::Result<Summary> {
+fn in_memory(clients: &Clients<'_>) -> anyhow::Result<Summary> {
+    let args = clients.args;
     const SERVER_MAC: Mac = [2, 0, 0, 0, 0, 1];
     const CLIENT_MAC: Mac = [2, 0, 0, 0, 0, 2];
     let (server_link, client_link) = memory::pair(8192, 2048, 2048);
@@ -174,7 +181,6 @@ fn in_memory(args: &Args, stop: &Arc<AtomicBool>) -> anyhow::Result<Summary> {
     config.owned = vec![Owned { addr: SERVER, range_len: 32, link_len: LINK_LEN }];
     let endpoint = Endpoint { addr: SERVER, port: PORT };
     config.listeners = vec![Listener { endpoint, tag: Builtin::Line.tag() }];
-    let clients = Clients::new(args, stop);
     let stop_server = Arc::new(AtomicBool::new(false));
     let shared = Shared::new(stop_server.clone());
     let mut held = 0;
@@ -201,6 +207,8 @@ fn in_memory(args: &Args, stop: &Arc<AtomicBool>) -> anyhow::Result<Summary> {
 /// The client role: the same engine, driven by a plan.
 struct Clients<'a> {
     args: &'a Args,
+    clock: Clock,
+    capture: Option<Capture>,
     progress: Arc<Progress>,
     shared: Shared,
 }
@@ -212,9 +220,11 @@ struct Finished {
 }
 
 impl<'a> Clients<'a> {
-    fn new(args: &'a Args, stop: &Arc<AtomicBool>) -> Clients<'a> {
+    fn new(args: &'a Args, stop: &Arc<AtomicBool>) -> anyhow::Result<Clients<'a>> {
+        let clock = Clock::start();
+        let capture = capture::start(args.pcap.as_deref(), clock)?;
         let shared = Shared::new(stop.clone());
-        Clients { args, progress: Arc::default(), shared }
+        Ok(Clients { args, clock, capture, progress: Arc::default(), shared })
     }
 
     /// Runs the plan over `link`, on this thread.
@@ -231,11 +241,11 @@ impl<'a> Clients<'a> {
             sources: Sources::new(CLIENTS, host_bits),
             heartbeats_per_second: heartbeats_per_second(connections),
         };
-        let clock = Clock::start();
-        let engine = Engine::new(config, Heartbeat::default(), clock.now());
+        let engine = Engine::new(config, Heartbeat::default(), self.clock.now());
         let driver = LoadDriver::new(plan, self.progress.clone());
+        let link = Tapped::new(link, self.capture.clone());
         let mut shard = Shard { link, engine, driver };
-        shard.run(&clock, &self.shared)?;
+        shard.run(&self.clock, &self.shared)?;
         let heartbeat = std::mem::take(shard.engine.service_mut());
         Ok(Finished { outcome: shard.driver.outcome(), heartbeat })
     }

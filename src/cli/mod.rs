@@ -3,6 +3,7 @@
 //! - `serve`: services on an interface
 //! - `demo`: the main job in one command
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
+//! - `capture`: `--pcap`
 //! - `network`: the test network of `demo`
 //! - `server`: the server process of `demo`
 //! - `status`: status lines; `summary`: the JSON summary
@@ -12,6 +13,7 @@
 //! that says why.
 
 mod address;
+mod capture;
 mod demo;
 mod network;
 mod secrets;
