@@ -300,7 +300,7 @@ fn a_link_whose_interface_goes_away_is_lost_and_says_so() {
         let mut left = End::open(&net.left, &options(LEFT, 0), bpf::DRV_MODE);
         ip(&format!("-n {} link del {LEFT}", net.left));
         let error = left.link.wait(Duration::from_millis(10)).expect_err("no interface");
-        let LinkError::Lost { interface, queue, .. } = &error;
+        let LinkError::Lost { interface, queue, .. } = &error else { panic!("{error}") };
         assert_eq!((interface.as_str(), *queue), (LEFT, 0));
         let mut frame = left.link.take().expect("a free frame");
         frame.set_len(60);

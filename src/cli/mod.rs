@@ -3,6 +3,7 @@
 //! - `serve`: services on an interface
 //! - `demo`: the main job in one command
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
+//! - `capture`: `--pcap`
 //! - `network`: the test network of `demo`
 //! - `server`: the server process of `demo`
 //! - `status`: status lines; `summary`: the JSON summary
@@ -12,6 +13,7 @@
 //! that says why.
 
 mod address;
+mod capture;
 mod demo;
 mod network;
 mod secrets;
@@ -72,8 +74,17 @@ pub fn main() -> ExitCode {
         Err(Failure::Refused(error)) => (error, 2),
         Err(Failure::Failed(error)) => (error, 1),
     };
-    eprintln!("tenmil: {error:#}");
+    eprintln!("tenmil: {}", causes(&error));
     ExitCode::from(code)
+}
+
+/// An error and what caused it, in one line; a cause that the error itself names is left out.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| match cause.to_string() {
+        cause if said.is_empty() => cause,
+        cause if said.contains(&cause) => said,
+        cause => format!("{said}: {cause}"),
+    })
 }
 
 fn is_help(error: &clap::Error) -> bool {

@@ -67,7 +67,7 @@ pub struct Conn {
     pub rcv_nxt: SeqNumber,
     /// Data sent and not acknowledged: an index into [`super::flight::Flights`], or [`NONE`].
     pub flight: u32,
-    /// When the peer was last heard; before the connection is established, when the SYN was last
+    /// When the peer was last heard, or last told what is expected; before the connection is established, when the SYN was last
     /// sent; in TIME-WAIT, when that began.
     pub touched: Tick,
     /// Place in the timer wheel, or in the list of free records.
@@ -82,7 +82,8 @@ pub struct Conn {
     pub bits: u8,
     /// Which service runs on the connection, as the embedder numbered them.
     pub tag: u8,
-    /// How often the SYN, or later the keepalive probe, was repeated.
+    /// How often the SYN, or later the keepalive probe, was repeated; in FIN-WAIT-2, how many
+    /// segments that brought nothing were answered.
     pub attempts: u8,
     /// The service's own memory.
     pub service: [u8; 8],
@@ -94,6 +95,9 @@ const _: () = assert!(size_of::<Conn>() == 64);
 pub const PEER_CLOSED_FIRST: u8 = 0x10;
 /// The peer sent a window scale option, so this host sends one too.
 pub const SCALED: u8 = 0x20;
+
+/// The last segment brought nothing, and was answered at `touched`.
+pub const CHALLENGED: u8 = 0x40;
 
 impl Conn {
     /// An unused record.
@@ -140,5 +144,10 @@ impl Conn {
     /// Sets `flag`.
     pub fn set(&mut self, flag: u8) {
         self.bits |= flag;
+    }
+
+    /// Clears `flag`.
+    pub fn clear(&mut self, flag: u8) {
+        self.bits &= !flag;
     }
 }

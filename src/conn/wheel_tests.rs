@@ -119,6 +119,6 @@ fn an_idle_wheel_has_nothing_due_however_far_time_jumps() {
     let mut wheel = Wheel::new(Tick(u32::MAX - 3));
     let mut model = Model::new(1);
     assert_eq!(wheel.next_due(), None);
-    assert_eq!(drain(&mut wheel, &mut model, Tick(1 << 30)), []);
+    assert!(drain(&mut wheel, &mut model, Tick(1 << 30)).is_empty());
     assert_eq!(wheel.now, Tick(1 << 30));
 }

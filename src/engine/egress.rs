@@ -91,21 +91,22 @@ impl<S: Service> Engine<S> {
     }
 
     /// Sends the flight of `slot` from byte `from` on, in at most `segments` segments; its FIN goes
-    /// with the last byte.
+    /// with the last byte. Returns whether all of them were sent.
     pub(super) fn send_flight<P: FramePool>(
         &mut self,
         slot: u32,
         from: usize,
         segments: usize,
         output: &mut Output<'_, P>,
-    ) {
+    ) -> bool {
         let conn = &self.table.slab[slot];
         if conn.flight == NONE {
-            return;
+            return false;
         }
         let (payload, fin) = (self.flights.payload(conn.flight), self.flights[conn.flight].fin);
         let flow = self.table.flow(slot);
         let mut start = from;
+        let mut sent = true;
         for _ in 0..segments {
             let end = payload.len().min(start + usize::from(conn.mss));
             let is_last = end == payload.len();
@@ -120,12 +121,13 @@ impl<S: Service> Engine<S> {
                 options: SynOptions::default(),
                 payload: &payload[start..end],
             };
-            output.segment(&mut self.counters, &segment);
+            sent &= output.segment(&mut self.counters, &segment);
             if is_last {
-                return;
+                break;
             }
             start = end;
         }
+        sent
     }
 
     /// Sends an ACK without data: `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`.
@@ -135,11 +137,16 @@ impl<S: Service> Engine<S> {
 
     /// Sends a reset: `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>`.
     pub(super) fn reset<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) {
-        self.send_bare(slot, Flags { rst: true, ack: true, ..Flags::default() }, output);
-        self.counters.resets += 1;
+        let sent = self.send_bare(slot, Flags { rst: true, ack: true, ..Flags::default() }, output);
+        self.counters.resets += u64::from(sent);
     }
 
-    fn send_bare<P: FramePool>(&mut self, slot: u32, flags: Flags, output: &mut Output<'_, P>) {
+    fn send_bare<P: FramePool>(
+        &mut self,
+        slot: u32,
+        flags: Flags,
+        output: &mut Output<'_, P>,
+    ) -> bool {
         let conn = &self.table.slab[slot];
         let segment = Outgoing {
             ethernet: &self.table.paths[conn.path].ethernet,
@@ -151,7 +158,7 @@ impl<S: Service> Engine<S> {
             options: SynOptions::default(),
             payload: &[],
         };
-        output.segment(&mut self.counters, &segment);
+        output.segment(&mut self.counters, &segment)
     }
 
     /// Starts the retransmission timer of `flight` (RFC 6298 sections 5.1 and 5.3).

@@ -7,7 +7,7 @@ use crate::frame::{Frame, FramePool};
 use crate::service::Service;
 use crate::tcp::reset;
 use crate::time::Instant;
-use crate::wire::addr::Endpoint;
+use crate::wire::addr::{Address, Endpoint};
 use crate::wire::emit::Outgoing;
 use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::{self, Control, ControlKind, Packet, Segment, SynOptions};
@@ -90,26 +90,33 @@ impl<S: Service> Engine<S> {
         output.reuse(frame);
         let header = header?.reply();
         let Endpoint { addr: local, .. } = segment.flow.local;
-        if !self.locals.is_local(&local) {
-            return Err(DropReason::NotOurs);
-        }
-        self.check_source(&segment.flow.remote)?;
+        self.check_target(&local)?;
+        self.check_source(&segment.flow.remote.addr)?;
         let flags = segment.flags;
         if flags.syn && !flags.ack {
             let listener = self.locals.listener(&segment.flow.local).copied();
             if let Some(listener) = listener {
-                return self.open_passively(segment, &listener, header, now, output);
+                return self.open_passively(segment, &listener, header, None, now, output);
             }
         }
         self.reset_stray(segment, &header, now, output)
     }
 
+    /// A target address that is not this engine's. An owned range may hold the broadcast address of
+    /// its link; what is sent there is for everyone (RFC 1122 section 4.2.3.10).
+    fn check_target(&self, local: &Address) -> Result<(), DropReason> {
+        match self.locals.is_local(local) && !self.locals.is_broadcast(local) {
+            true => Ok(()),
+            false => Err(DropReason::NotOurs),
+        }
+    }
+
     /// A source address that only a forger would use.
-    fn check_source(&self, remote: &Endpoint) -> Result<(), DropReason> {
-        if self.locals.is_local(&remote.addr) {
+    fn check_source(&self, remote: &Address) -> Result<(), DropReason> {
+        if self.locals.is_local(remote) {
             return Err(DropReason::OwnSource);
         }
-        match self.locals.is_broadcast(&remote.addr) {
+        match self.locals.is_broadcast(remote) {
             true => Err(DropReason::SourceAddress),
             false => Ok(()),
         }
@@ -164,13 +171,12 @@ impl<S: Service> Engine<S> {
 
     /// Lets the control plane make its answer.
     fn answer_control(&mut self, frame: &[u8], message: &Control) -> Result<(), DropReason> {
-        if self.locals.is_local(&message.source) {
-            return Err(DropReason::OwnSource);
-        }
+        self.check_source(&message.source)?;
         if let ControlKind::NeighborIsAt(mac) = message.kind {
             self.neighbors.learn(message.source, mac);
             return Err(DropReason::ControlIgnored);
         }
+        self.check_target(&message.target)?;
         let owned = self.locals.owned(&message.target).ok_or(DropReason::NotOurs)?;
         self.control.answer(frame, message, owned).ok_or(DropReason::ControlIgnored)
     }

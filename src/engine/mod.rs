@@ -126,6 +126,10 @@ impl<S: Service> Engine<S> {
         if bytes.len() > self.room(slot) {
             return Err(CommandError::Busy);
         }
+        if bytes.is_empty() {
+            // A flight of nothing would never be acknowledged.
+            return Ok(());
+        }
         let mut output = Output::new(pool, tx);
         self.scratch[..bytes.len()].copy_from_slice(bytes);
         self.transmit(slot, bytes.len(), false, now, &mut output);

@@ -17,6 +17,7 @@ use crate::wire::addr::{Endpoint, FlowKey};
 use crate::wire::emit::Outgoing;
 use crate::wire::ethernet::{self, EthernetHeader};
 use crate::wire::packet::{Flags, Segment, SynOptions};
+use crate::wire::seq::SeqNumber;
 
 /// Why a connection could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +38,10 @@ pub enum ConnectError {
     #[error("all connections are in use")]
     Full,
 }
+
+/// How far past the last connection's numbers a new one in its place starts, at least: more than
+/// what a peer would still take for the old one's window, as Linux has it.
+const REOPEN_GAP: u32 = 65_537;
 
 impl<S: Service> Engine<S> {
     /// Opens a connection from `local` to `remote`, with the service's tag `tag`, by sending a SYN.
@@ -79,12 +84,14 @@ impl<S: Service> Engine<S> {
         Ok(self.table.slab.id(slot))
     }
 
-    /// Answers a SYN for `listener` with a SYN-ACK, back along `header`.
+    /// Answers a SYN for `listener` with a SYN-ACK, back along `header`; `past` is the SND.NXT of the
+    /// same endpoints' last connection, if that was still in TIME-WAIT.
     pub(super) fn open_passively<P: FramePool>(
         &mut self,
         segment: &Segment,
         listener: &Listener,
         header: EthernetHeader,
+        past: Option<SeqNumber>,
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
@@ -94,6 +101,13 @@ impl<S: Service> Engine<S> {
         // Data in the SYN is not acknowledged; the peer sends it again.
         handshake::learn(&mut self.table.slab[slot], segment, mss_max);
         self.begin(slot, &segment.flow, listener.tag, now);
+        if let Some(past) = past {
+            // RFC 9293 section 3.10.7.4 (MAY-2): the first number is to be "larger than the largest
+            // sequence number it used on the previous connection incarnation"; that may have sent
+            // faster than the clock of RFC 6528 counts.
+            let isn = &mut self.table.slab[slot].snd_una;
+            *isn = if isn.after(past) { *isn } else { past + REOPEN_GAP };
+        }
         self.send_syn(slot, output);
         Ok(())
     }
@@ -109,7 +123,8 @@ impl<S: Service> Engine<S> {
     }
 
     /// Sends the SYN of a connection in SYN-SENT, or the SYN-ACK of one in SYN-RECEIVED.
-    pub(super) fn send_syn<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) {
+    /// Returns whether it was sent.
+    pub(super) fn send_syn<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) -> bool {
         let conn = &self.table.slab[slot];
         let passive = conn.state == State::SynReceived;
         // RFC 7323 section 2.2: the option is offered, and returned only to those who offered it.
@@ -126,7 +141,7 @@ impl<S: Service> Engine<S> {
             options,
             payload: &[],
         };
-        output.segment(&mut self.counters, &segment);
+        output.segment(&mut self.counters, &segment)
     }
 
     /// The largest payload that goes into one packet of this connection.
@@ -146,6 +161,8 @@ impl<S: Service> Engine<S> {
     ) -> Result<(), DropReason> {
         output.reuse(frame);
         match handshake::in_syn_sent(&self.table.slab[slot], segment) {
+            // The service may close at once, and a FIN needs a flight: the SYN goes out again.
+            SynSent::Established if !self.has_flight_for(slot) => Err(DropReason::FlightsFull),
             SynSent::Established => {
                 let mss_max = self.mss_max(slot);
                 let conn = &mut self.table.slab[slot];

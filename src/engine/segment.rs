@@ -2,13 +2,15 @@
 
 use super::Engine;
 use super::output::Output;
-use crate::conn::record::{NONE, PEER_CLOSED_FIRST, State};
+use crate::conn::record::{CHALLENGED, NONE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Context, Service};
 use crate::tcp::CloseReason;
+use crate::tcp::challenge;
 use crate::tcp::parked::{self, Accept, Verdict};
 use crate::time::{Instant, Tick};
+use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::Segment;
 
 /// What the service wants to send: so many bytes of the scratch buffer, and then perhaps the FIN.
@@ -35,15 +37,33 @@ impl<S: Service> Engine<S> {
         let window = self.service.receive_window(conn.tag);
         match parked::judge(conn, self.snd_nxt(slot), window, segment) {
             Verdict::Accept(accept) => self.accept(slot, frame, &accept, now, output),
-            Verdict::Reopen => {
-                self.remove(slot, CloseReason::ClosedByUs);
-                self.on_stray_segment(frame, segment, now, output)
-            }
+            Verdict::Reopen => self.reopen(slot, frame, segment, now, output),
             verdict => {
                 output.reuse(frame);
                 self.refuse(slot, verdict, segment, now, output)
             }
         }
+    }
+
+    /// A new connection in place of one in TIME-WAIT, if its port still listens.
+    fn reopen<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        segment: &Segment,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let header = EthernetHeader::parse(output.bytes(&frame));
+        output.reuse(frame);
+        let Some(listener) = self.locals.listener(&segment.flow.local).copied() else {
+            // Nobody would accept it, so it must not end TIME-WAIT either.
+            let verdict = Verdict::Acknowledge(DropReason::Flags);
+            return self.refuse(slot, verdict, segment, now, output);
+        };
+        let past = self.snd_nxt(slot);
+        self.remove(slot, CloseReason::ClosedByUs);
+        self.open_passively(segment, &listener, header?.reply(), Some(past), now, output)
     }
 
     /// Every verdict that takes nothing from the segment.
@@ -58,11 +78,16 @@ impl<S: Service> Engine<S> {
         match verdict {
             Verdict::Acknowledge(reason) => {
                 let conn = &mut self.table.slab[slot];
-                if conn.state == State::TimeWait && segment.flags.fin {
-                    // RFC 9293 section 3.10.7.4: "Acknowledge it, and restart the 2 MSL timeout."
+                let is_last = segment.flags.fin && segment.seq + segment.len() == conn.rcv_nxt;
+                if conn.state == State::TimeWait && is_last {
+                    // RFC 9293 section 3.10.7.4: "The only thing that can arrive in this state is
+                    // a retransmission of the remote FIN. Acknowledge it, and restart the 2 MSL
+                    // timeout."
                     conn.touched = Tick::of(now);
                 }
-                self.acknowledge(slot, output);
+                if challenge::is_due(conn, segment, Tick::of(now)) {
+                    self.acknowledge(slot, output);
+                }
                 Err(reason)
             }
             Verdict::Drop(reason) => Err(reason),
@@ -97,13 +122,20 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let mut answer = Answer::default();
-        if self.table.slab[slot].state == State::SynReceived {
-            self.table.slab[slot].snd_una = accept.ack;
-            self.counters.accepted += 1;
-            self.establish(slot, now, &mut answer);
+        let opens = self.table.slab[slot].state == State::SynReceived;
+        if opens && !self.has_flight_for(slot) {
+            // The service may close at once, and a FIN needs a flight. The peer's next segment, or
+            // its answer to the next SYN-ACK, is another chance.
+            output.reuse(frame);
+            return Err(DropReason::FlightsFull);
         }
         if let Some(window) = accept.window {
             self.table.slab[slot].snd_wnd = window;
+        }
+        if opens {
+            self.table.slab[slot].snd_una = accept.ack;
+            self.counters.accepted += 1;
+            self.establish(slot, now, &mut answer);
         }
         let repeat = match self.take_ack(slot, accept, now) {
             Acked::Removed => {
@@ -114,6 +146,7 @@ impl<S: Service> Engine<S> {
             Acked::Done => false,
         };
         let conn = &mut self.table.slab[slot];
+        conn.clear(CHALLENGED);
         if conn.state.can_send() {
             conn.touched = Tick::of(now);
         }
@@ -153,7 +186,9 @@ impl<S: Service> Engine<S> {
         match self.table.slab[slot].state {
             State::FinWait1 => {
                 self.set_state(slot, State::FinWait2);
-                self.table.slab[slot].touched = Tick::of(now);
+                let conn = &mut self.table.slab[slot];
+                conn.touched = Tick::of(now);
+                conn.attempts = 0;
                 self.start_timer(slot);
                 Acked::Done
             }
@@ -187,7 +222,11 @@ impl<S: Service> Engine<S> {
         if !self.has_flight_for(slot) {
             return Err(DropReason::FlightsFull);
         }
-        if len > 0 && !answer.closing {
+        if len > 0 && answer.closing {
+            // The service closed when the connection opened, and reads nothing, nor the FIN behind.
+            return Err(DropReason::ServiceFull);
+        }
+        if len > 0 {
             let range = usize::from(accept.payload.start)..usize::from(accept.payload.end);
             let bytes = output.bytes(frame).get(range).unwrap_or_default();
             let consumed = self.call_service(slot, now, answer, |service, context| {

@@ -76,9 +76,9 @@ impl<S: Service> Engine<S> {
             return;
         }
         flight.retries += 1;
-        self.counters.retransmitted += 1;
         self.restart_flight_timer(index, now);
-        self.send_flight(slot, 0, 1, output);
+        let sent = self.send_flight(slot, 0, 1, output);
+        self.counters.retransmitted += u64::from(sent);
     }
 
     /// The timer of a record is due.
@@ -95,9 +95,9 @@ impl<S: Service> Engine<S> {
         }
         conn.attempts += 1;
         conn.touched = Tick::of(now);
-        self.counters.retransmitted += 1;
         self.start_timer(slot);
-        self.send_syn(slot, output);
+        let sent = self.send_syn(slot, output);
+        self.counters.retransmitted += u64::from(sent);
     }
 
     /// Puts the record in `slot` into the wheel for its deadline. Needed when that comes nearer;

@@ -1,1 +1,149 @@
+//! The line service against a plain model, in any pieces and with any room.
 
+use super::*;
+use crate::conn::record::State;
+use crate::conn::slab::{ConnId, Slab};
+use crate::service::ServiceState;
+use crate::time::Instant;
+use proptest::prelude::*;
+
+fn any_id() -> ConnId {
+    let mut slab = Slab::new(1);
+    let slot = slab.insert().expect("it is empty");
+    slab[slot].state = State::Established;
+    slab.id(slot)
+}
+
+/// A connection that is fed and drained by hand.
+struct Line {
+    state: ServiceState,
+    sent: Vec<u8>,
+    closed: bool,
+}
+
+impl Line {
+    fn new() -> Line {
+        Line { state: ServiceState::default(), sent: Vec::new(), closed: false }
+    }
+
+    /// One call with `room` bytes to answer in; returns how much was consumed.
+    fn feed(&mut self, bytes: &[u8], room: usize) -> usize {
+        let mut output = vec![0; room];
+        let mut context = Context {
+            id: any_id(),
+            now: Instant::ZERO,
+            tag: 0,
+            state: &mut self.state,
+            output: &mut output,
+            written: 0,
+            closing: false,
+        };
+        let consumed = on_data(&mut context, bytes);
+        let (written, closing) = (context.written, context.closing);
+        assert!(consumed <= bytes.len() && written <= room);
+        self.sent.extend_from_slice(&output[..written]);
+        self.closed |= closing;
+        consumed
+    }
+
+    /// Feeds all of `bytes`, what was not consumed again, with rooms from `rooms` in turn.
+    fn feed_all(&mut self, mut bytes: &[u8], rooms: &mut impl Iterator<Item = usize>) {
+        while !bytes.is_empty() && !self.closed {
+            let room = rooms.next().expect("endless");
+            let consumed = self.feed(bytes, room);
+            assert!(consumed > 0 || room < PONG.len(), "with room something is consumed");
+            bytes = &bytes[consumed..];
+        }
+    }
+}
+
+/// What the service's documentation says, for the whole input at once: what is sent, and whether
+/// the connection is closed. Of a line that has not ended, nothing is known to be sent yet but what
+/// cannot become `PING` or `QUIT`.
+fn model(input: &[u8]) -> (Vec<u8>, bool) {
+    let mut sent = Vec::new();
+    for line in input.split_inclusive(|&byte| byte == b'\n') {
+        match line {
+            PING => sent.extend_from_slice(PONG),
+            QUIT => return (sent, true),
+            _ if PING.starts_with(line) || QUIT.starts_with(line) => {}
+            _ => sent.extend_from_slice(line),
+        }
+    }
+    (sent, false)
+}
+
+/// Bytes that come near the two words often.
+fn input() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => Just(PING.to_vec()),
+        1 => Just(QUIT.to_vec()),
+        2 => (0..5usize).prop_map(|n| PING[..n].to_vec()),
+        2 => (0..5usize).prop_map(|n| QUIT[..n].to_vec()),
+        2 => Just(b"\n".to_vec()),
+        3 => proptest::collection::vec(any::<u8>(), 0..8),
+    ];
+    proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_cuts_and_any_room_give_what_the_model_says(
+        input in input(),
+        cuts in proptest::collection::vec(1usize..12, 1..20),
+        rooms in proptest::collection::vec(0usize..16, 0..20),
+    ) {
+        let mut rooms = rooms.into_iter().chain([PONG.len()]).cycle();
+        let mut cuts = cuts.into_iter().cycle();
+        let mut line = Line::new();
+        let mut rest = &input[..];
+        while !rest.is_empty() && !line.closed {
+            let (piece, later) = rest.split_at(cuts.next().unwrap().min(rest.len()));
+            line.feed_all(piece, &mut rooms);
+            rest = later;
+        }
+        prop_assert_eq!((line.sent, line.closed), model(&input));
+    }
+
+    #[test]
+    fn uncut_input_with_room_is_consumed_at_once(input in input()) {
+        let mut line = Line::new();
+        prop_assert_eq!(line.feed(&input, 2 * input.len() + PONG.len()), input.len());
+        prop_assert_eq!((line.sent, line.closed), model(&input));
+    }
+}
+
+#[test]
+fn every_state_survives_being_stored() {
+    for byte in 0..=9 {
+        assert_eq!(Place::load(byte).store(), byte);
+    }
+    assert!(Place::load(200) == Place::Other);
+}
+
+#[test]
+fn every_pair_of_cuts_of_a_mixed_input() {
+    let input = b"PING\nPINQUIT\nPPING\n\nQUI\nPING\nQUIT\nafter";
+    let expected = model(input);
+    assert_eq!(expected, (b"PONG\nPINQUIT\nPPING\n\nQUI\nPONG\n".to_vec(), true));
+    for a in 0..input.len() {
+        for b in a..input.len() {
+            let mut line = Line::new();
+            for piece in [&input[..a], &input[a..b], &input[b..]] {
+                if !line.closed {
+                    line.feed_all(piece, &mut std::iter::repeat(64));
+                }
+            }
+            assert_eq!((line.sent, line.closed), expected, "cut at {a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn without_room_nothing_is_consumed() {
+    let mut line = Line::new();
+    for room in 0..PONG.len() {
+        assert_eq!(line.feed(b"PING\n", room), 0);
+    }
+    assert_eq!(line.feed(b"PING\n", PONG.len()), 5);
+}

@@ -68,3 +68,7 @@ pub fn in_syn_sent(conn: &Conn, segment: &Segment) -> SynSent {
     // sides go on sending their SYN until they give up.
     SynSent::Drop(DropReason::BadAck)
 }
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;

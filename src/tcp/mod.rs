@@ -3,12 +3,14 @@
 //! Functions of a record and a segment that return what is to be done; the engine does it. The text
 //! of RFC 9293 section 3.10.7 stands beside the branches that implement it.
 //!
+//! - [`challenge`]: how often segments that bring nothing are answered
 //! - [`handshake`]: SYN-SENT, and the SYN-ACK of a passive open
 //! - [`isn`]: initial sequence numbers
 //! - [`parked`]: segments for a record: SYN-RECEIVED and the synchronized states
 //! - [`reset`]: the answer to a segment that has no connection
 //! - [`timing`]: retransmission, TIME-WAIT and other periods
 
+pub mod challenge;
 pub mod handshake;
 pub mod isn;
 pub mod parked;

@@ -16,7 +16,7 @@ pub enum Verdict {
     /// It brings what the connection waits for.
     Accept(Accept),
     /// It brings nothing; answer with an ACK that says what is expected: a duplicate ACK, the answer
-    /// to a keepalive probe, or a challenge ACK.
+    /// to a keepalive probe, or a challenge ACK. [`super::challenge`] says how often.
     Acknowledge(DropReason),
     /// It brings nothing and gets no answer.
     Drop(DropReason),

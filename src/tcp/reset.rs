@@ -30,3 +30,7 @@ pub fn answer(segment: &Segment) -> Option<Reset> {
         _ => Some(Reset { seq: SeqNumber(0), ack: Some(segment.seq + segment.len()) }),
     }
 }
+
+#[cfg(test)]
+#[path = "reset_tests.rs"]
+mod tests;

@@ -210,7 +210,13 @@ fn parse_ipv6(frame: &[u8], ethernet_len: usize, to_group: bool) -> Result<Packe
     match packet.next_header() {
         IpProtocol::Tcp if to_group => Err(DropReason::NotOurs),
         IpProtocol::Tcp => parse_tcp(frame, &ip),
-        IpProtocol::Icmpv6 => parse_icmpv6(frame, &ip, packet.hop_limit()),
+        IpProtocol::Icmpv6 => match parse_icmpv6(frame, &ip, packet.hop_limit())? {
+            // Only neighbour discovery has business with groups of hosts.
+            Packet::Control(Control { kind: ControlKind::Icmp, .. }) if to_group => {
+                Err(DropReason::NotOurs)
+            }
+            message => Ok(message),
+        },
         _ => Err(DropReason::Protocol),
     }
 }
@@ -357,3 +363,7 @@ fn seq_at(bytes: &[u8], at: usize) -> SeqNumber {
 pub(crate) fn smoltcp_address(addr: &Address) -> IpAddress {
     IpAddress::from(addr.to_ip())
 }
+
+#[cfg(test)]
+#[path = "packet_tests.rs"]
+mod tests;

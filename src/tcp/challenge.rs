@@ -1,0 +1,44 @@
+//! How often a connection answers segments that bring nothing.
+//!
+//! RFC 9293 answers whatever is not acceptable with an ACK. Two hosts that disagree about sequence
+//! numbers, because someone put a byte into the middle of their connection, then answer each other's
+//! answers for ever: an ACK storm. RFC 5961 section 7 asks for a limit on challenge ACKs. Ours counts
+//! for each connection by itself: what one limit grants to all would tell an attacker about
+//! connections of others (CVE-2016-5696).
+//!
+//! Every one of these ACKs says the same, so one that is left out is made up for by the last.
+
+use crate::conn::record::{CHALLENGED, Conn, State};
+use crate::time::{Duration, Tick};
+use crate::wire::packet::Segment;
+
+/// The time between two answers, as Linux has it (`tcp_invalid_ratelimit`). Keepalive probes come
+/// a second apart or more.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many answers FIN-WAIT-2 gives in the minute that it lasts: its clock is taken.
+const FIN_WAIT_2_MAX: u8 = 32;
+
+/// Whether `segment`, which brings nothing to `conn`, is to be answered at `now`; it counts as
+/// answered then.
+pub fn is_due(conn: &mut Conn, segment: &Segment, now: Tick) -> bool {
+    if segment.payload_len() > 0 || segment.flags.fin {
+        // Answers carry neither, so nothing can go round; and a sender counts the duplicate ACKs.
+        return true;
+    }
+    match conn.state {
+        // The timers of both sides repeat what the other may have missed: an ACK by itself asks for
+        // nothing. Who sends a SYN or a reset does not answer an ACK with an ACK.
+        State::SynReceived | State::TimeWait => segment.flags.syn || segment.flags.rst,
+        State::FinWait2 => {
+            conn.attempts = conn.attempts.saturating_add(1);
+            conn.attempts <= FIN_WAIT_2_MAX
+        }
+        _ if conn.has(CHALLENGED) && !now.reached(conn.touched.after(INTERVAL)) => false,
+        _ => {
+            conn.set(CHALLENGED);
+            conn.touched = now;
+            true
+        }
+    }
+}
