@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::{DISCARD, ECHO, LINE, assert_closes, assert_echo, connect, noise};
+use crate::common;
 use crate::many;
 use crate::network::{CLIENT_INTERFACE, Network, succeed};
-use crate::server::Server;
+use crate::server::{Server, TENMIL};
 
 /// A directory under the system's for temporary files that everyone may read; gone when dropped.
 pub(crate) struct TempDir(PathBuf);
@@ -147,4 +148,27 @@ fn a_capture_of_kernel_clients_shows_nothing_wrong() {
     let warned = "_ws.expert.severity == warning && tcp.srcport in {7, 9, 7000}";
     assert_eq!(capture.frames(warned), "");
     server.stop();
+}
+
+#[test]
+fn a_capture_of_the_demo_shows_nothing_wrong() {
+    let test = "a_capture_of_the_demo_shows_nothing_wrong";
+    if !common::may_run(test, &["ip", "tshark"]) {
+        return;
+    }
+    let directory = TempDir::make("demo-capture");
+    let path = directory.path().join("frames.pcap");
+    // No tcpdump sees these frames: XDP takes them at either end, before the kernel's taps.
+    let output = Command::new(TENMIL)
+        .args(["demo", "--connections", "2000", "--link", "veth", "--pcap"])
+        .arg(&path)
+        .output()
+        .expect("it is built");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Nothing is lost, so there is nothing that tshark may warn of either.
+    assert_eq!(frames(&path, &format!("{NEVER} || _ws.expert.severity == warning")), "");
+    // ARP; and SYN, SYN-ACK, ACK, heartbeat, answer, ACK of it, FIN, FIN, ACK of each connection.
+    assert!(frames(&path, "arp").lines().count() >= 2);
+    assert!(frames(&path, "tcp").lines().count() >= 9 * 2000);
+    assert!(frames(&path, "tcp.len == 5").lines().count() >= 2 * 2000);
 }

@@ -26,3 +26,4 @@ mod server;
 mod steering;
 mod streams;
 mod tools;
+mod vlan;

@@ -1,4 +1,4 @@
-//! What reaches the stack, and how: XDP modes, queues, VLAN tags, addresses shared with the kernel.
+//! What reaches the stack, and how: XDP modes, queues, addresses shared with the kernel.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -48,34 +48,6 @@ fn two_queues_share_the_connections() {
     server.wait_until("no connection", |status| status.connections == 0);
     server.stop();
     network.assert_detached();
-}
-
-#[test]
-fn a_tagged_vlan_is_answered_with_its_tag() {
-    let test = "a_tagged_vlan_is_answered_with_its_tag";
-    let Some(network) = Network::make(test, &["ping"]) else { return };
-    // The tag is to be in the frame, where the XDP program looks, and not beside it.
-    let (namespace, offload) = (network.client_namespace(), "ethtool -K tm-client0 txvlan off");
-    crate::network::ip(&format!("netns exec {namespace} {offload}"));
-    network.ip_client("link add link tm-client0 name vl100 type vlan id 100");
-    network.ip_client("addr add 10.78.0.2/24 dev vl100");
-    network.ip_client("addr add fd78::2/64 dev vl100 nodad");
-    network.ip_client("link set vl100 up");
-    let args = ["--address", "10.78.0.1/24", "fd78::1/64", "--listen"];
-    let listen = ["echo://10.78.0.1:7", "echo://[fd78::1]:7"];
-    let server = Server::start_with(&network, &[&args[..], &listen[..]].concat());
-    for address in ["10.78.0.1", "fd78::1"] {
-        let output = network.run(&["ping", "-c", "2", "-i", "0.1", "-W", "5", address], b"");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    }
-    network.in_client(|| {
-        for to in ["10.78.0.1:7", "[fd78::1]:7"] {
-            let stream = connect(to);
-            assert_echo(&stream, &noise(1, 100_000));
-            assert_closes(stream);
-        }
-    });
-    server.stop();
 }
 
 #[test]
