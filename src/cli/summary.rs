@@ -1,7 +1,6 @@
 //! The JSON summary, schema version 1.
 
 use super::status::Frames;
-use crate::conn::record::Conn;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt;
@@ -104,12 +103,6 @@ impl fmt::Display for Summary {
         writeln!(f, "latency      {p50} us median, {p99} p99, {p999} p99.9, {max} at most")?;
         let rss = memory.server_rss_bytes as f64 / 1e6;
         match memory.server_bytes_per_connection {
-            // Less than a record cannot be all: the first ones fit into what start-up had left.
-            Some(bytes) if bytes < size_of::<Conn>() as f64 => writeln!(
-                f,
-                "memory       too few connections to tell what one costs; the server has {rss:.1} MB \
-                 resident"
-            )?,
             Some(bytes) => writeln!(
                 f,
                 "memory       {bytes:.1} bytes a connection; the server has {rss:.1} MB resident"
