@@ -4,6 +4,8 @@
 //! `TENMIL_REQUIRE_PRIVILEGED=1` says that it must not.
 #![allow(unsafe_code, reason = "bpf(2) loads the test's program")]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -62,12 +64,7 @@ fn ip(arguments: &str) {
 /// Runs `body` on a thread of its own, since it moves from namespace to namespace.
 fn privileged(test: &str, body: impl FnOnce(&TestNet) + Send) {
     // The namespaces are what takes most privilege; if they can be made, the rest can.
-    if !rustix::process::geteuid().is_root() {
-        assert!(
-            std::env::var("TENMIL_REQUIRE_PRIVILEGED").as_deref() != Ok("1"),
-            "{test} takes root, and TENMIL_REQUIRE_PRIVILEGED=1 forbids skipping it"
-        );
-        eprintln!("SKIPPED {test}: not root");
+    if !common::may_run(test, &["ip", "ethtool"]) {
         return;
     }
     let net = TestNet::new(test);
@@ -303,7 +300,7 @@ fn a_link_whose_interface_goes_away_is_lost_and_says_so() {
         let mut left = End::open(&net.left, &options(LEFT, 0), bpf::DRV_MODE);
         ip(&format!("-n {} link del {LEFT}", net.left));
         let error = left.link.wait(Duration::from_millis(10)).expect_err("no interface");
-        let LinkError::Lost { interface, queue, .. } = &error;
+        let LinkError::Lost { interface, queue, .. } = &error else { panic!("{error}") };
         assert_eq!((interface.as_str(), *queue), (LEFT, 0));
         let mut frame = left.link.take().expect("a free frame");
         frame.set_len(60);

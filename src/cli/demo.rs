@@ -4,7 +4,7 @@ use super::network::TestNetwork;
 use super::server::{Server, resident_bytes};
 use super::status::Status;
 use super::summary::{Connect, Connections, Heartbeats, Latency, Memory, Summary};
-use super::{Failure, failed, refused, secrets, signals};
+use super::{Failure, capture, failed, refused, secrets, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
@@ -13,6 +13,7 @@ use crate::link::af_xdp::attachment::{self, Request};
 use crate::link::af_xdp::interface::enter_netns;
 use crate::link::af_xdp::program::XdpMode;
 use crate::link::memory;
+use crate::link::tap::{Capture, Tapped};
 use crate::load::driver::{LoadDriver, Outcome, Plan};
 use crate::load::heartbeat::Heartbeat;
 use crate::load::progress::{Phase, Progress};
@@ -24,7 +25,8 @@ use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use crate::wire::ethernet::Mac;
 use anyhow::{Context as _, anyhow, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,8 +40,11 @@ const LINK_LEN: u8 = 16;
 const CLIENTS: Address = Address::v4([10, 77, 16, 0]);
 const CLIENTS_LEN: u8 = 20;
 
-/// Heartbeats a second: well below what a veth pair carries, so that latency is not queueing.
-const HEARTBEATS_PER_SECOND: u64 = 25_000;
+/// Heartbeats a second: all within 20 seconds, but no more than a veth pair carries with ease, so that
+/// latency is not queueing; and no fewer than these.
+fn heartbeats_per_second(connections: u32) -> u64 {
+    (u64::from(connections) / 20).clamp(25_000, 100_000)
+}
 
 /// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -59,6 +64,10 @@ pub(super) struct Args {
     /// Write the summary to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Write every frame that the clients receive and send to this file in pcap format.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -77,9 +86,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             .map_err(refused)?;
     }
     let stop = signals::stop_flag().map_err(refused)?;
+    let clients = Clients::new(args, &stop).map_err(refused)?;
     let summary = match network(args)? {
-        Some(network) => on_veth(args, &network, &stop),
-        None => in_memory(args, &stop),
+        Some(network) => on_veth(&clients, &network),
+        None => in_memory(&clients),
     };
     let summary = summary.map_err(failed)?;
     println!("{summary}");
@@ -114,7 +124,8 @@ fn network(args: &Args) -> Result<Option<TestNetwork>, Failure> {
 }
 
 /// Server and clients in two processes, joined by a veth pair.
-fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow::Result<Summary> {
+fn on_veth(clients: &Clients<'_>, network: &TestNetwork) -> anyhow::Result<Summary> {
+    let args = clients.args;
     let server_args = [
         ("--interface", TestNetwork::SERVER_INTERFACE.to_owned()),
         ("--address", format!("{}/{LINK_LEN}", SERVER.to_ip())),
@@ -125,9 +136,9 @@ fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow
         server_args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
     let server = Server::start(&network.server_namespace(), &server_args)?;
     let empty = server.resident_bytes()?;
-    let clients = Clients::new(args, stop);
-    let (mut held, mut memory) = (empty, None);
     let namespace = network.client_namespace();
+    println!("server in {}, clients in {namespace}, joined by veth", network.server_namespace());
+    let (mut held, mut memory) = (empty, None);
     let finished = thread::scope(|scope| {
         let running = scope.spawn(|| {
             enter_netns(&namespace)?;
@@ -159,7 +170,8 @@ fn on_veth(args: &Args, network: &TestNetwork, stop: &Arc<AtomicBool>) -> anyhow
 }
 
 /// Server and clients on two threads of this process, joined in memory.
-fn in_memory(args: &Args, stop: &Arc<AtomicBool>) -> anyhow::Result<Summary> {
+fn in_memory(clients: &Clients<'_>) -> anyhow::Result<Summary> {
+    let args = clients.args;
     const SERVER_MAC: Mac = [2, 0, 0, 0, 0, 1];
     const CLIENT_MAC: Mac = [2, 0, 0, 0, 0, 2];
     let (server_link, client_link) = memory::pair(8192, 2048, 2048);
@@ -169,7 +181,6 @@ fn in_memory(args: &Args, stop: &Arc<AtomicBool>) -> anyhow::Result<Summary> {
     config.owned = vec![Owned { addr: SERVER, range_len: 32, link_len: LINK_LEN }];
     let endpoint = Endpoint { addr: SERVER, port: PORT };
     config.listeners = vec![Listener { endpoint, tag: Builtin::Line.tag() }];
-    let clients = Clients::new(args, stop);
     let stop_server = Arc::new(AtomicBool::new(false));
     let shared = Shared::new(stop_server.clone());
     let mut held = 0;
@@ -196,6 +207,8 @@ fn in_memory(args: &Args, stop: &Arc<AtomicBool>) -> anyhow::Result<Summary> {
 /// The client role: the same engine, driven by a plan.
 struct Clients<'a> {
     args: &'a Args,
+    clock: Clock,
+    capture: Option<Capture>,
     progress: Arc<Progress>,
     shared: Shared,
 }
@@ -207,9 +220,11 @@ struct Finished {
 }
 
 impl<'a> Clients<'a> {
-    fn new(args: &'a Args, stop: &Arc<AtomicBool>) -> Clients<'a> {
+    fn new(args: &'a Args, stop: &Arc<AtomicBool>) -> anyhow::Result<Clients<'a>> {
+        let clock = Clock::start();
+        let capture = capture::start(args.pcap.as_deref(), clock)?;
         let shared = Shared::new(stop.clone());
-        Clients { args, progress: Arc::default(), shared }
+        Ok(Clients { args, clock, capture, progress: Arc::default(), shared })
     }
 
     /// Runs the plan over `link`, on this thread.
@@ -224,13 +239,13 @@ impl<'a> Clients<'a> {
             connections: u64::from(connections),
             target: Endpoint { addr: SERVER, port: PORT },
             sources: Sources::new(CLIENTS, host_bits),
-            heartbeats_per_second: HEARTBEATS_PER_SECOND,
+            heartbeats_per_second: heartbeats_per_second(connections),
         };
-        let clock = Clock::start();
-        let engine = Engine::new(config, Heartbeat::default(), clock.now());
+        let engine = Engine::new(config, Heartbeat::default(), self.clock.now());
         let driver = LoadDriver::new(plan, self.progress.clone());
+        let link = Tapped::new(link, self.capture.clone());
         let mut shard = Shard { link, engine, driver };
-        shard.run(&clock, &self.shared)?;
+        shard.run(&self.clock, &self.shared)?;
         let heartbeat = std::mem::take(shard.engine.service_mut());
         Ok(Finished { outcome: shard.driver.outcome(), heartbeat })
     }
@@ -242,13 +257,11 @@ impl<'a> Clients<'a> {
         running: ScopedJoinHandle<'_, anyhow::Result<Finished>>,
         mut held: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Finished> {
-        let bar = ProgressBar::new(u64::from(self.args.connections));
-        let style = "{msg:10} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
-        bar.set_style(ProgressStyle::with_template(style)?);
+        let bar = progress_bar(self.args.connections)?;
         let mut shown = None;
         while !running.is_finished() {
             let (phase, done) = self.progress.get();
-            if shown != Some(phase) {
+            if shown != Some(phase) && phase != Phase::Done {
                 shown = Some(phase);
                 bar.set_message(phase.name());
                 bar.reset();
@@ -299,6 +312,17 @@ impl Finished {
             frames: server.frames,
         })
     }
+}
+
+/// A bar on stderr, if that is a terminal.
+fn progress_bar(connections: u32) -> anyhow::Result<ProgressBar> {
+    let template = "{msg:10} {wide_bar} {human_pos}/{human_len}  {rate}  {eta}";
+    let style = ProgressStyle::with_template(template)?;
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // There is nobody to tell if the terminal cannot be written to.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    Ok(ProgressBar::new(u64::from(connections)).with_style(style.with_key("rate", rate)))
 }
 
 fn round(value: f64, steps: f64) -> f64 {

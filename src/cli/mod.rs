@@ -3,6 +3,7 @@
 //! - `serve`: services on an interface
 //! - `demo`: the main job in one command
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
+//! - `capture`: `--pcap`
 //! - `network`: the test network of `demo`
 //! - `server`: the server process of `demo`
 //! - `status`: status lines; `summary`: the JSON summary
@@ -12,6 +13,7 @@
 //! that says why.
 
 mod address;
+mod capture;
 mod demo;
 mod network;
 mod secrets;
@@ -21,6 +23,8 @@ mod signals;
 mod status;
 mod summary;
 
+use anyhow::anyhow;
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -58,15 +62,41 @@ fn failed(error: impl Into<anyhow::Error>) -> Failure {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().verb {
-        Verb::Serve(args) => serve::run(&args),
-        Verb::Demo(args) => demo::run(&args),
+    let outcome = match Cli::try_parse() {
+        Ok(Cli { verb: Verb::Serve(args) }) => serve::run(&args),
+        Ok(Cli { verb: Verb::Demo(args) }) => demo::run(&args),
+        // The help and the version are answers, not errors; so is the help for no arguments at all.
+        Err(error) if !error.use_stderr() || is_help(&error) => error.exit(),
+        Err(error) => Err(refused(anyhow!(one_line(&error.to_string())))),
     };
     let (error, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Refused(error)) => (error, 2),
         Err(Failure::Failed(error)) => (error, 1),
     };
-    eprintln!("tenmil: {error:#}");
+    eprintln!("tenmil: {}", causes(&error));
     ExitCode::from(code)
+}
+
+/// An error and what caused it, in one line; a cause that the error itself names is left out.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| match cause.to_string() {
+        cause if said.is_empty() => cause,
+        cause if said.contains(&cause) => said,
+        cause => format!("{said}: {cause}"),
+    })
+}
+
+fn is_help(error: &clap::Error) -> bool {
+    error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
+/// What clap says about bad arguments, without the usage, in one line.
+fn one_line(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let paragraphs = message
+        .split("\n\n")
+        .take_while(|said| !said.starts_with("Usage:") && !said.starts_with("For more information"))
+        .map(|said| said.split_whitespace().collect::<Vec<_>>().join(" "));
+    paragraphs.chain(["see `tenmil --help`".to_owned()]).collect::<Vec<_>>().join("; ")
 }

@@ -2,13 +2,14 @@
 
 use super::address::{Cidr, ListenUrl};
 use super::status::Status;
-use super::{Failure, failed, refused, secrets, signals};
+use super::{Failure, capture, failed, refused, secrets, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
 use crate::link::af_xdp::AfXdpLink;
 use crate::link::af_xdp::attachment::{self, Attachment, Request};
 use crate::link::af_xdp::program::XdpMode;
+use crate::link::tap::Tapped;
 use crate::service::builtin::Builtins;
 use crate::shard::clock::Clock;
 use crate::shard::{Answering, Shard, Shared, Snapshot};
@@ -17,6 +18,7 @@ use crate::wire::addr::{Address, Endpoint};
 use anyhow::{Context as _, anyhow};
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -52,6 +54,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     queues: Option<u32>,
 
+    /// Write every frame, both ways, to this file in pcap format.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+
     /// How to print the status.
     #[arg(long, value_enum, default_value_t = Format::Text, hide = true)]
     status: Format,
@@ -82,11 +88,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         rustix::process::set_parent_process_death_signal(signal).map_err(refused)?;
     }
     let stop = signals::stop_flag().map_err(refused)?;
-    let (attachment, links) = attachment::attach(&request(args)).map_err(refused)?;
     let clock = Clock::start();
+    let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
+    let (attachment, links) = attachment::attach(&request(args)).map_err(refused)?;
     let shards = links
         .into_iter()
-        .map(|link| make_shard(args, &attachment, link, clock))
+        .map(|link| make_shard(args, &attachment, Tapped::new(link, capture.clone()), clock))
         .collect::<anyhow::Result<Vec<_>>>()
         .map_err(refused)?;
     if args.status == Format::Text {
@@ -125,12 +132,12 @@ fn request(args: &Args) -> Request {
     }
 }
 
-type ServeShard = Shard<AfXdpLink, Builtins, Answering>;
+type ServeShard = Shard<Tapped<AfXdpLink>, Builtins, Answering>;
 
 fn make_shard(
     args: &Args,
     attachment: &Attachment,
-    link: AfXdpLink,
+    link: Tapped<AfXdpLink>,
     clock: Clock,
 ) -> anyhow::Result<ServeShard> {
     let interface = attachment.interface();

@@ -4,10 +4,12 @@
 //! and counts them; it does not look inside.
 //!
 //! - [`memory`]: two links joined in memory, for tests, benchmarks and machines without privilege
+//! - [`tap`]: a link whose frames are written to a capture file
 //! - [`af_xdp`]: one AF_XDP socket on one queue of a network interface
 
 pub mod af_xdp;
 pub mod memory;
+pub mod tap;
 
 use crate::frame::{Frame, FramePool};
 use crate::time::Duration;
@@ -73,6 +75,9 @@ pub enum LinkError {
         /// What the kernel answered.
         source: std::io::Error,
     },
+    /// The capture that was asked for cannot be written on.
+    #[error("cannot write the capture: {0}; free some space, or do without it")]
+    Capture(#[from] std::io::Error),
 }
 
 /// Frames that a link lost before the engine could see or after it had sent them. Each is counted

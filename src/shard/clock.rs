@@ -1,18 +1,27 @@
 //! The only reader of the system's clock.
 
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A clock that starts at zero. Copies of it agree, on every thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: std::time::Instant,
+    /// The time since 1970 at the start.
+    start_unix: Duration,
 }
 
 impl Clock {
     /// A clock that reads zero now.
     #[expect(clippy::disallowed_methods, reason = "this is the one place where the clock is read")]
     pub fn start() -> Clock {
-        Clock { start: std::time::Instant::now() }
+        let start_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { start: std::time::Instant::now(), start_unix }
+    }
+
+    /// The time since 1970, as if the system's clock had not been set since the start.
+    pub fn unix(&self) -> Duration {
+        self.start_unix + self.start.elapsed()
     }
 
     /// The time since the clock was started.

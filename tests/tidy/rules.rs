@@ -38,7 +38,7 @@ const SMOLTCP: [&str; 5] = [
     "src/tcp/promoted",
     "src/engine/control",
     "src/engine/neighbor",
-    "src/engine/tests/control",
+    "src/engine/tests",
 ];
 
 /// Where unsafe code lives.

@@ -7,7 +7,8 @@ use std::process::Command;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tenmil::link::af_xdp::program::{AttachError, AttachedMode, SteerProgram, XdpMode};
 
-use crate::{load, skip};
+use crate::common::skip;
+use crate::load;
 
 /// A network namespace, deleted on drop, with the test's thread in it.
 struct Namespace {

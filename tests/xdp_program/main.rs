@@ -4,6 +4,9 @@
 //! No socket is set, so a frame that is taken is dropped, which tells it from one that passes.
 //! These tests need root; without it they say SKIPPED, or fail if TENMIL_REQUIRE_PRIVILEGED=1.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod arguments;
 mod attach;
 mod frames;
@@ -11,6 +14,8 @@ mod malformed;
 mod verdicts;
 
 use tenmil::link::af_xdp::program::{AttachError, SteerProgram, Verdict, XdpAction};
+
+use common::skip;
 
 /// The program, loaded and with nothing owned, or `None` where the test has to be skipped.
 fn load(test: &str) -> Option<SteerProgram> {
@@ -22,13 +27,6 @@ fn load(test: &str) -> Option<SteerProgram> {
         }
         Err(error) => panic!("{error}"),
     }
-}
-
-/// Says that a test was not run, and why.
-fn skip(test: &str, reason: &str) {
-    let required = std::env::var_os("TENMIL_REQUIRE_PRIVILEGED").is_some_and(|value| value == "1");
-    assert!(!required, "{test} was not run: {reason}");
-    eprintln!("SKIPPED {test}: {reason}");
 }
 
 /// Runs the program on a frame and holds it to a verdict: action, counter, and no other counter.

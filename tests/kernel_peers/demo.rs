@@ -1,0 +1,225 @@
+//! `tenmil demo`: its summary, and that it leaves nothing behind.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
+
+use crate::capture::TempDir;
+use crate::common;
+use crate::network::wait_for;
+use crate::server::{TENMIL, run_as_nobody};
+
+/// A demo in a process group of its own, as a shell starts it; killed when dropped.
+struct Demo {
+    child: Option<Child>,
+    group: Pid,
+}
+
+impl Demo {
+    fn start(args: &[&str]) -> Demo {
+        let child = Command::new(TENMIL)
+            .arg("demo")
+            .args(args)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it is built");
+        let group = Pid::from_raw(child.id().cast_signed()).expect("a process");
+        Demo { child: Some(child), group }
+    }
+
+    /// Ctrl-C in the terminal.
+    fn interrupt(&self) {
+        kill_process_group(self.group, Signal::INT).expect("it runs");
+    }
+
+    /// Waits for its end: exit code, stdout, stderr.
+    fn wait(mut self) -> (Option<i32>, String, String) {
+        let mut child = self.child.take().expect("it is waited for once");
+        wait_for("the demo's end", || child.try_wait().expect("it is our child"));
+        let output = child.wait_with_output().expect("it is our child");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    /// The namespaces that it has made and not deleted.
+    fn namespaces(&self) -> Vec<String> {
+        let ours = format!("demo-{}", self.group);
+        let entries = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| name.ends_with(&ours)).collect()
+    }
+
+    /// Waits until it has come as far as to have a process in its server's namespace, and returns
+    /// that namespace's number.
+    fn wait_for_server(&self) -> u64 {
+        let path = format!("/run/netns/tenmil-server-demo-{}", self.group);
+        wait_for("the demo's server", || {
+            let number = fs::metadata(&path).ok()?.ino();
+            (!processes_in(number).is_empty()).then_some(number)
+        })
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // A second signal ends it at once; the next demo removes the network.
+            let _ = kill_process_group(self.group, Signal::KILL);
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The processes in the network namespace with this number.
+fn processes_in(namespace: u64) -> Vec<String> {
+    let entries = fs::read_dir("/proc").expect("it is mounted").flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let inside = |name: &String| {
+        let shown = fs::read_link(format!("/proc/{name}/ns/net"));
+        shown.is_ok_and(|shown| shown.as_os_str() == format!("net:[{namespace}]").as_str())
+    };
+    names.filter(|name| name.parse::<u32>().is_ok()).filter(inside).collect()
+}
+
+/// Holds a summary to schema version 1, field by field; the numbers are those of a run without
+/// failures.
+#[track_caller]
+fn assert_summary(json: &str, link: &str, connections: u64) {
+    assert!(json.ends_with("}\n") && json.lines().count() == 1, "{json}");
+    let summary: Value = serde_json::from_str(json).expect("JSON");
+    assert_keys(
+        &summary,
+        "",
+        "schema link connections connect heartbeats latency_us memory frames",
+    );
+    assert_keys(&summary, "connections", "requested established failed");
+    assert_keys(&summary, "connect", "seconds per_second");
+    assert_keys(&summary, "heartbeats", "sent answered wrong");
+    assert_keys(&summary, "latency_us", "p50 p99 p999 max");
+    assert_keys(&summary, "memory", "server_bytes_per_connection server_rss_bytes");
+    assert_keys(&summary, "frames", "rx tx dropped");
+
+    assert_eq!(summary["schema"], 1);
+    assert_eq!(summary["link"], link);
+    let counts = |part: &str, names: [&str; 3]| names.map(|name| whole(&summary[part][name]));
+    let opened = counts("connections", ["requested", "established", "failed"]);
+    assert_eq!(opened, [connections, connections, 0]);
+    let answered = counts("heartbeats", ["sent", "answered", "wrong"]);
+    assert_eq!(answered, [connections, connections, 0]);
+
+    let connect = |name: &str| summary["connect"][name].as_f64().expect("a number");
+    assert!(connect("seconds") > 0.0 && connect("per_second") > 0.0, "{json}");
+    let latency = ["p50", "p99", "p999", "max"].map(|name| whole(&summary["latency_us"][name]));
+    assert!(latency.is_sorted() && latency[0] > 0, "{json}");
+
+    // SYN, ACK, heartbeat, FIN, ACK of each come in; SYN-ACK, answer and FIN go out.
+    let frames = ["rx", "tx"].map(|name| whole(&summary["frames"][name]));
+    assert!(frames[0] >= 4 * connections && frames[1] >= 3 * connections, "{json}");
+    let dropped = summary["frames"]["dropped"].as_object().expect("counts by reason");
+    assert!(dropped.values().all(|count| whole(count) > 0), "{json}");
+
+    let memory = &summary["memory"];
+    assert!(whole(&memory["server_rss_bytes"]) > 1_000_000, "{json}");
+    match &memory["server_bytes_per_connection"] {
+        Value::Null => assert_eq!(link, "memory"),
+        bytes => {
+            assert_eq!(link, "veth");
+            let bytes = bytes.as_f64().expect("a number");
+            // Each has a record of 64 bytes at least, and few of them share each page of tables.
+            assert!((64.0..400.0).contains(&bytes), "{json}");
+        }
+    }
+}
+
+fn whole(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("not a whole number: {value}"))
+}
+
+#[track_caller]
+fn assert_keys(summary: &Value, part: &str, keys: &str) {
+    let value = if part.is_empty() { summary } else { &summary[part] };
+    let found: BTreeSet<&str> =
+        value.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(found, keys.split(' ').collect(), "the fields of '{part}'");
+}
+
+#[test]
+fn the_demo_on_veth_writes_its_summary_and_leaves_nothing() {
+    let test = "the_demo_on_veth_writes_its_summary_and_leaves_nothing";
+    if !common::may_run(test, &["ip"]) {
+        return;
+    }
+    let directory = TempDir::make("demo");
+    let path = directory.path().join("out.json");
+    let json = path.to_str().expect("text");
+    for link in ["veth", "auto"] {
+        let demo = Demo::start(&["--connections", "2000", "--link", link, "--json", json]);
+        let server = demo.wait_for_server();
+        let pid = demo.group;
+        let (code, stdout, stderr) = demo.wait();
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+        assert!(stdout.contains("2000 of 2000 established, 0 failed"), "{stdout}");
+        assert!(stdout.contains("2000 of 2000 answered, 0 wrong"), "{stdout}");
+        assert_summary(&fs::read_to_string(&path).expect("written"), "veth", 2000);
+        assert!(Demo { child: None, group: pid }.namespaces().is_empty());
+        assert!(processes_in(server).is_empty());
+    }
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing() {
+    let test = "an_interrupted_demo_leaves_nothing";
+    if !common::may_run(test, &["ip"]) {
+        return;
+    }
+    // In the middle of connecting, and while the network is being made.
+    for in_the_middle in [true, false] {
+        let demo = Demo::start(&["--connections", "3000000", "--link", "veth"]);
+        wait_for("the demo's network", || (!demo.namespaces().is_empty()).then_some(()));
+        let server = in_the_middle.then(|| demo.wait_for_server());
+        demo.interrupt();
+        let pid = demo.group;
+        let (code, stdout, stderr) = demo.wait();
+        assert!(code.is_some_and(|code| code != 0), "{code:?} {stdout} {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        let left = Demo { child: None, group: pid }.namespaces();
+        assert!(left.is_empty(), "{left:?} {stderr}");
+        let running = server.map_or_else(Vec::new, processes_in);
+        assert!(running.is_empty(), "{running:?}");
+    }
+}
+
+#[test]
+fn the_demo_in_memory_needs_no_privilege_and_auto_says_so() {
+    // Root becomes nobody; others are nobody enough.
+    let directory = TempDir::make("memory");
+    let json = directory.path().join("out.json");
+    fs::write(&json, "").expect("a new file");
+    let nobody = fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777))
+        .and_then(|()| fs::set_permissions(&json, PermissionsExt::from_mode(0o666)));
+    nobody.expect("they are ours");
+    let path = json.to_str().expect("text");
+    for link in ["memory", "auto"] {
+        let args = ["demo", "--connections", "2000", "--link", link, "--json", path];
+        let output = run_as_nobody(directory.path(), &args);
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = stdout.contains("run as root; using the memory link instead of veth");
+        assert_eq!(said, link == "auto", "{stdout}");
+        assert!(stdout.contains("2000 of 2000 established, 0 failed"), "{stdout}");
+        assert_summary(&fs::read_to_string(&json).expect("written"), "memory", 2000);
+    }
+    let args = ["demo", "--connections", "10", "--link", "veth"];
+    let output = run_as_nobody(directory.path(), &args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(2), 1), "{stderr}");
+    assert!(stderr.contains("root") && stderr.contains("--link memory"), "{stderr}");
+}

@@ -1,0 +1,29 @@
+//! The real program against Linux's own TCP: `tenmil serve` and `tenmil demo` on veth pairs in
+//! network namespaces of the test's own, and clients that are kernel sockets, `ping`, `nc` and
+//! Python. Every answer is checked byte for byte.
+//!
+//! Each test makes its own network and takes it down, so they run in parallel. They need root;
+//! without it they say SKIPPED, or fail if TENMIL_REQUIRE_PRIVILEGED=1.
+//!
+//! - `network`: the namespaces; `server`: the program and its status lines; `client`: sockets
+//! - `frames`: frames that are wrong on purpose; `capture`: tcpdump and tshark
+//! - the others are the cases
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod capture;
+mod client;
+mod demo;
+mod endings;
+mod frames;
+mod hostile;
+mod many;
+mod network;
+mod options;
+mod refusals;
+mod server;
+mod steering;
+mod streams;
+mod tools;
+mod vlan;
