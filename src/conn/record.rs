@@ -67,8 +67,9 @@ pub struct Conn {
     pub rcv_nxt: SeqNumber,
     /// Data sent and not acknowledged: an index into [`super::flight::Flights`], or [`NONE`].
     pub flight: u32,
-    /// When the peer was last heard, or last told what is expected; before the connection is established, when the SYN was last
-    /// sent; in TIME-WAIT, when that began; with [`CLOSE_DUE`], when the FIN was last tried.
+    /// When the peer was last heard, or last told what is expected; before the connection is
+    /// established, when the SYN was last sent; in TIME-WAIT, when that began; with [`CLOSE_DUE`],
+    /// when the FIN was last tried.
     pub touched: Tick,
     /// Place in the timer wheel, or in the list of free records.
     pub links: Links,
