@@ -63,10 +63,14 @@ impl ControlPlane {
                 let untagged = EthernetHeader::new(header.dst(), header.src(), header.ethertype());
                 port.rx.extend_from_slice(untagged.as_bytes());
                 port.rx.extend_from_slice(body);
+                let mut link_len = owned.link_len;
                 if message.kind == ControlKind::NeighborSolicit {
                     address_to_group(&mut port.rx[untagged.len()..], &message.target)?;
+                    // Routers ask from their link-local addresses. Whoever asks is on the link, or
+                    // the hop limit would be below 255.
+                    link_len = 0;
                 }
-                set_address(&mut self.ethernet, IpCidr::new(target, owned.link_len));
+                set_address(&mut self.ethernet, IpCidr::new(target, link_len));
                 &mut self.ethernet
             }
             ControlKind::Icmp => {

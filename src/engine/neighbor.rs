@@ -48,15 +48,16 @@ impl Neighbors {
         output: &mut Output<'_, P>,
         counters: &mut Counters,
     ) -> Option<Mac> {
-        let is_full = self.entries.len() == NEIGHBORS_MAX;
         match self.entries.iter_mut().find(|neighbor| neighbor.addr == addr) {
             Some(Neighbor { mac: Some(mac), .. }) => return Some(*mac),
             Some(neighbor) if now.since(neighbor.asked) < RETRY => return None,
             Some(neighbor) => neighbor.asked = now,
-            None if !is_full => {
+            None => {
+                if self.entries.len() == NEIGHBORS_MAX {
+                    self.entries.swap_remove(self.least_useful());
+                }
                 self.entries.push(Neighbor { addr, mac: None, asked: now });
             }
-            None => return None,
         }
         let own_mac = self.own_mac;
         output.frame(counters, |room| match addr.is_v4() {
@@ -64,6 +65,13 @@ impl Neighbors {
             false => neighbor_solicit(room, own_mac, local, addr),
         });
         None
+    }
+
+    /// The entry to give up when all are in use: of those that never answered, or else of all, the
+    /// one asked for longest ago.
+    fn least_useful(&self) -> usize {
+        let order = |&at: &usize| (self.entries[at].mac.is_some(), self.entries[at].asked);
+        (0..self.entries.len()).min_by_key(order).unwrap_or(0)
     }
 
     /// Learns that `addr` is at `mac`, if it was asked for.

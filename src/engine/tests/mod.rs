@@ -1,0 +1,25 @@
+//! The engine from outside: frames and time in, frames out.
+//!
+//! - `harness`: an engine with its pool and clock, checked after every call
+//! - `peer`: the other end of a connection, scripted segment by segment
+//! - `passive`, `active`: opens; `data`: both directions; `lost`: retransmission
+//! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
+//! - `limits`: everything that can be full; `control`: ARP, NDP, ping; `command`: send and close
+//! - `soak`: two engines over a bad wire
+
+mod active;
+mod attack;
+mod closing;
+mod command;
+mod control;
+mod data;
+mod harness;
+mod limits;
+mod lost;
+mod passive;
+mod peer;
+mod soak;
+mod time_wait;
+
+use harness::{Event, Host, Probe, config, endpoint};
+use peer::{ACK, FIN, Peer, RST, SYN, SYN_ACK, Seen, only};
