@@ -4,7 +4,7 @@ use super::network::TestNetwork;
 use super::server::{Server, resident_bytes};
 use super::status::Status;
 use super::summary::{Connect, Connections, Heartbeats, Latency, Memory, Summary};
-use super::{Failure, capture, failed, refused, secrets, signals};
+use super::{Failure, capture, failed, refused, say, secrets, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         None => in_memory(&clients),
     };
     let summary = summary.map_err(failed)?;
-    println!("{summary}");
+    say(&summary);
     if let Some(path) = &args.json {
         let json = serde_json::to_string(&summary).map_err(failed)?;
         std::fs::write(path, json + "\n").map_err(failed)?;
@@ -116,7 +116,7 @@ fn network(args: &Args) -> Result<Option<TestNetwork>, Failure> {
     match made {
         Ok(network) => Ok(Some(network)),
         Err(error) if args.link == LinkKind::Auto => {
-            println!("{error:#}; using the memory link instead of veth");
+            say(format_args!("{error:#}; using the memory link instead of veth"));
             Ok(None)
         }
         Err(error) => Err(refused(error.context("no veth; --link memory needs no privilege"))),
@@ -137,7 +137,10 @@ fn on_veth(clients: &Clients<'_>, network: &TestNetwork) -> anyhow::Result<Summa
     let server = Server::start(&network.server_namespace(), &server_args)?;
     let empty = server.resident_bytes()?;
     let namespace = network.client_namespace();
-    println!("server in {}, clients in {namespace}, joined by veth", network.server_namespace());
+    say(format_args!(
+        "server in {}, clients in {namespace}, joined by veth",
+        network.server_namespace()
+    ));
     let (mut held, mut memory) = (empty, None);
     let finished = thread::scope(|scope| {
         let running = scope.spawn(|| {

@@ -26,6 +26,8 @@ mod summary;
 use anyhow::anyhow;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// Ten million long-lived TCP connections on one machine: AF_XDP, a user-space stack, 64 bytes each.
@@ -58,6 +60,12 @@ fn refused(error: impl Into<anyhow::Error>) -> Failure {
 /// A run that failed.
 fn failed(error: impl Into<anyhow::Error>) -> Failure {
     Failure::Failed(error.into())
+}
+
+/// Prints a line. A reader that has gone, or a full disk, is no reason to stop serving, or to lose a
+/// run's other results; `println!` would panic.
+fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Runs the command that the process was started with.

@@ -2,7 +2,7 @@
 
 use super::address::{Cidr, ListenUrl};
 use super::status::Status;
-use super::{Failure, capture, failed, refused, secrets, signals};
+use super::{Failure, capture, failed, refused, say, secrets, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
@@ -17,7 +17,6 @@ use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use anyhow::{Context as _, anyhow};
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -165,7 +164,7 @@ fn announce(args: &Args, attachment: &Attachment) {
     let interface = attachment.interface();
     let [a, b, c, d, e, f] = interface.mac;
     let copy = if attachment.zero_copy() { "zero-copy" } else { "copy mode" };
-    println!(
+    say(format_args!(
         "attached to {} ({a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}, mtu {}): XDP {}, {copy}, \
          {} of {} queue(s)",
         interface.name,
@@ -173,19 +172,19 @@ fn announce(args: &Args, attachment: &Attachment) {
         attachment.mode(),
         attachment.queues(),
         interface.rx_queues,
-    );
+    ));
     if let Some(reason) = attachment.program().fallback_reason() {
-        println!("  native mode was refused: {reason}");
+        say(format_args!("  native mode was refused: {reason}"));
     }
     for cidr in &args.address {
-        println!("  owns {}", cidr.addr);
+        say(format_args!("  owns {}", cidr.addr));
     }
     for url in &args.listen {
         let shared = !args.address.iter().any(|cidr| cidr.addr == url.endpoint.ip());
-        println!(
+        say(format_args!(
             "  serves {url}{}",
             if shared { ", an address shared with the kernel" } else { "" }
-        );
+        ));
     }
 }
 
@@ -232,7 +231,6 @@ fn print_status(args: &Args, shared: &[Arc<Shared>]) -> anyhow::Result<()> {
         Format::Text => status.to_string(),
         Format::Json => serde_json::to_string(&status)?,
     };
-    // A reader that has gone is no reason to stop serving.
-    let _ = writeln!(std::io::stdout(), "{line}");
+    say(line);
     Ok(())
 }

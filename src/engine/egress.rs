@@ -36,6 +36,20 @@ impl<S: Service> Engine<S> {
         if self.has_flight_for(slot) { most.saturating_sub(in_flight) as usize } else { 0 }
     }
 
+    /// The window that the connection in `slot` advertises: for a service that answers, no more than
+    /// the segments of one answer hold, or it would drop the rest.
+    pub(super) fn receive_window(&self, slot: u32) -> u16 {
+        let conn = &self.table.slab[slot];
+        let asked = self.service.receive_window(conn.tag);
+        // Who asks for more than a flight does not answer. Before the peer's SYN its segment size is
+        // not known, and 0.
+        if asked > FLIGHT_LEN_MAX || conn.mss == 0 {
+            return asked;
+        }
+        let answerable = SEGMENTS_MAX * u32::from(conn.mss);
+        u16::try_from(answerable).map_or(asked, |answerable| asked.min(answerable))
+    }
+
     /// Whether the connection in `slot` has a flight, or could get one.
     pub(super) fn has_flight_for(&self, slot: u32) -> bool {
         self.table.slab[slot].flight != NONE || !self.flights.is_full()
@@ -131,7 +145,7 @@ impl<S: Service> Engine<S> {
                 seq: conn.snd_una + start as u32,
                 ack: conn.rcv_nxt,
                 flags: Flags { ack: true, fin: fin && is_last, ..Flags::default() },
-                window: self.service.receive_window(conn.tag),
+                window: self.receive_window(slot),
                 options: SynOptions::default(),
                 payload: &payload[start..end],
             };
@@ -168,7 +182,7 @@ impl<S: Service> Engine<S> {
             seq: self.snd_nxt(slot),
             ack: conn.rcv_nxt,
             flags,
-            window: self.service.receive_window(conn.tag),
+            window: self.receive_window(slot),
             options: SynOptions::default(),
             payload: &[],
         };

@@ -137,7 +137,7 @@ impl<S: Service> Engine<S> {
             seq: conn.snd_una,
             ack: conn.rcv_nxt,
             flags: Flags { syn: true, ack: passive, ..Flags::default() },
-            window: self.service.receive_window(conn.tag),
+            window: self.receive_window(slot),
             options,
             payload: &[],
         };

@@ -2,6 +2,8 @@
 //! TENMIL_REQUIRE_PRIVILEGED=1 forbids that.
 #![allow(dead_code, reason = "each test binary uses what it needs")]
 
+use std::io::Write as _;
+
 /// Whether a test may run: it needs root, and these programs. If not, it has been skipped.
 pub(crate) fn may_run(test: &str, tools: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -21,5 +23,12 @@ pub(crate) fn may_run(test: &str, tools: &[&str]) -> bool {
 pub(crate) fn skip(test: &str, reason: &str) {
     let required = std::env::var_os("TENMIL_REQUIRE_PRIVILEGED").is_some_and(|value| value == "1");
     assert!(!required, "{test} was not run: {reason}");
-    eprintln!("SKIPPED {test}: {reason}");
+    say_skipped(test, reason);
+}
+
+/// The same for a reason that is no matter of privilege, and so never forbidden. Written past the
+/// test harness, which keeps what `eprintln!` prints to itself unless the test fails.
+pub(crate) fn say_skipped(test: &str, reason: &str) {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }

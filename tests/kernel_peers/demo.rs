@@ -198,6 +198,26 @@ fn an_interrupted_demo_leaves_nothing() {
 }
 
 #[test]
+fn a_killed_demo_takes_its_server_along_and_the_next_one_its_network() {
+    let test = "a_killed_demo_takes_its_server_along_and_the_next_one_its_network";
+    if !common::may_run(test, &["ip"]) {
+        return;
+    }
+    let demo = Demo::start(&["--connections", "3000000", "--link", "veth"]);
+    let server = demo.wait_for_server();
+    let pid = demo.group;
+    rustix::process::kill_process(pid, Signal::KILL).expect("it runs");
+    let (code, ..) = demo.wait();
+    assert_eq!(code, None, "killed");
+    wait_for("the server's end", || processes_in(server).is_empty().then_some(()));
+
+    let next = Demo::start(&["--connections", "10", "--link", "veth"]);
+    let (code, stdout, stderr) = next.wait();
+    assert_eq!(code, Some(0), "{stdout} {stderr}");
+    assert!(Demo { child: None, group: pid }.namespaces().is_empty());
+}
+
+#[test]
 fn the_demo_in_memory_needs_no_privilege_and_auto_says_so() {
     // Root becomes nobody; others are nobody enough.
     let directory = TempDir::make("memory");
@@ -222,4 +242,20 @@ fn the_demo_in_memory_needs_no_privilege_and_auto_says_so() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), stderr.lines().count()), (Some(2), 1), "{stderr}");
     assert!(stderr.contains("root") && stderr.contains("--link memory"), "{stderr}");
+}
+
+#[test]
+fn a_full_standard_output_does_not_cost_the_summary() {
+    let directory = TempDir::make("full");
+    let json = directory.path().join("out.json");
+    let full = fs::File::options().write(true).open("/dev/full").expect("it is there");
+    let output = Command::new(TENMIL)
+        .args(["demo", "--connections", "100", "--link", "memory", "--json"])
+        .arg(&json)
+        .stdout(full)
+        .output()
+        .expect("it is built");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*stderr), (Some(0), ""));
+    assert_summary(&fs::read_to_string(&json).expect("written"), "memory", 100);
 }

@@ -47,6 +47,7 @@ fn arguments_that_make_no_sense_are_named() {
         (&["--listen", echo, "--queues", "0"], &["--queues 0"]),
         (&["--listen", echo, "--max-connections", "0"], &["--max-connections"]),
         (&["--listen", echo, "--xdp-mode", "fast"], &["'fast'", "native", "skb"]),
+        (&["--listen", echo, "--pcap", "/nonexistent/pcap"], &["/nonexistent/pcap"]),
         (&["--listen", echo, "--colour"], &["--colour"]),
         (&[], &["--listen"]),
     ] {

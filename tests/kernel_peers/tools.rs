@@ -7,7 +7,7 @@ use crate::server::Server;
 #[test]
 fn pings_are_answered_whole() {
     let Some(network) = Network::make("pings_are_answered_whole", &["ping"]) else { return };
-    let server = Server::start(&network);
+    let mut server = Server::start(&network);
     for (family, address, len_max) in [("-4", "10.77.0.1", 1472), ("-6", "fd77::1", 1452)] {
         // 1472 and 1452 bytes fill a frame of 1500; ping compares what comes back, byte for byte.
         for len in [0, 56, len_max] {
@@ -19,6 +19,11 @@ fn pings_are_answered_whole() {
             assert!(!said.contains("wrong data") && !said.contains("DUP"), "{said}");
         }
     }
+    // One that takes two fragments is not put together.
+    let output = network.run(&["ping", "-c", "1", "-W", "1", "-s", "2000", "10.77.0.1"], b"");
+    assert!(!output.status.success());
+    let status = server.wait_until("the fragments", |status| !status.dropped.is_empty());
+    assert_eq!(status.dropped, [("fragment".to_owned(), 2)].into());
     server.stop();
 }
 

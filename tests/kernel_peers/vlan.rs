@@ -23,6 +23,7 @@ use tenmil::time::Duration;
 use tenmil::wire::addr::{Address, Endpoint, Secret};
 
 use crate::client::{assert_closes, assert_echo, connect, noise};
+use crate::common;
 use crate::network::{CLIENT_INTERFACE, Network, ip};
 use crate::server::Server;
 
@@ -38,7 +39,7 @@ fn a_vlan_interface_of_the_kernel_is_answered_with_its_tag() {
         .expect("ip runs");
     if !made.status.success() {
         // Not a matter of privilege, so it is not required either.
-        eprintln!("SKIPPED {test}: the kernel has no VLAN interfaces (CONFIG_VLAN_8021Q)");
+        common::say_skipped(test, "the kernel has no VLAN interfaces (CONFIG_VLAN_8021Q)");
         return;
     }
     // The tag is to be in the frame, where the XDP program looks, and not beside it.
