@@ -258,16 +258,13 @@ INLINE enum verdict judge_ipv4(const u8 *packet, const u8 *end)
 	const struct ipv4 *ip = (const void *)packet;
 	if ((const u8 *)(ip + 1) > end)
 		return PASSED_MALFORMED;
-	u32 header_len = (ip->version_and_ihl & 0x0f) * 4;
-	if (ip->version_and_ihl >> 4 != 4 || header_len < sizeof(*ip))
-		return PASSED_MALFORMED;
 
 	union address destination;
 	map_ipv4(&destination, ip->destination);
 	int fragment = ip->fragment_be & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET);
 
 	if (is_owned(&destination)) {
-		/* The protocol is enough: what is cut off behind it, the stack counts. */
+		/* Address and protocol are enough: all else that is wrong, the stack counts. */
 		if (ip->protocol != PROTOCOL_TCP && ip->protocol != PROTOCOL_ICMP)
 			return PASSED_PROTOCOL;
 		if (fragment)
@@ -275,6 +272,9 @@ INLINE enum verdict judge_ipv4(const u8 *packet, const u8 *end)
 		return ip->protocol == PROTOCOL_TCP ? TAKEN_TCP_OWNED : TAKEN_ICMP;
 	}
 
+	u32 header_len = (ip->version_and_ihl & 0x0f) * 4;
+	if (ip->version_and_ihl >> 4 != 4 || header_len < sizeof(*ip))
+		return PASSED_MALFORMED;
 	if (ip->protocol != PROTOCOL_TCP)
 		return PASSED_DESTINATION;
 	/* Without its first fragment the kernel never completes the segment, so never resets. */
@@ -330,7 +330,7 @@ INLINE enum verdict judge_ipv6(const u8 *packet, const u8 *end)
 {
 	const struct ipv6 *ip = (const void *)packet;
 	const u8 *header = (const u8 *)(ip + 1);
-	if (header > end || ip->version_and_class >> 4 != 6)
+	if (header > end)
 		return PASSED_MALFORMED;
 
 	/* The key's bytes 10 and 11 tell IPv4 from IPv6; on the wire such an address is a forgery. */
@@ -339,6 +339,9 @@ INLINE enum verdict judge_ipv6(const u8 *packet, const u8 *end)
 		return PASSED_DESTINATION;
 	if (is_extension(ip->next_header))
 		return PASSED_EXTENSION;
+	/* As with IPv4: on an owned address, the stack's to count. */
+	if (ip->version_and_class >> 4 != 6 && !is_owned(&destination))
+		return PASSED_MALFORMED;
 
 	/* ff00::/8 (RFC 4291, section 2.7) */
 	if (destination.bytes[0] == 0xff) {

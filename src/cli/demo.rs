@@ -304,7 +304,7 @@ impl Finished {
             schema: 1,
             link,
             connections: Connections { requested, established, failed: requested - established },
-            connect: Connect { seconds: round(seconds, 1e3), per_second: per_second.round() },
+            connect: Connect { seconds: round(seconds, 1e6), per_second: per_second.round() },
             heartbeats: Heartbeats {
                 sent: outcome.sent,
                 answered: heartbeat.answered,
