@@ -12,7 +12,7 @@ pub enum Builtin {
     Echo,
     /// Receives and forgets (RFC 863).
     Discard,
-    /// `PING` answered `PONG`, `QUIT` answered by closing, any other line sent back: see [`line`].
+    /// `PING` answered `PONG`, `QUIT` answered by closing, any other line sent back: see [`mod@line`].
     Line,
 }
 

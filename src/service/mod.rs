@@ -5,7 +5,7 @@
 //! into a [`Context`].
 //!
 //! - [`builtin`]: the services of `tenmil serve`, chosen by name
-//! - [`line`]: the heartbeat of lines: `PING` and `PONG`
+//! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
 
 pub mod builtin;
 pub mod line;

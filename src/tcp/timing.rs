@@ -31,7 +31,7 @@ pub const FIN_WAIT_2: Duration = Duration::from_secs(60);
 pub const TIME_WAIT: Duration = Duration::from_secs(60);
 
 /// The retransmission timeout after `retries` retransmissions: doubled each time
-/// (RFC 6298 section 5.5), up to [`RTO_MAX`].
+/// (RFC 6298 section 5.5), up to 60 s.
 pub fn rto(retries: u8) -> Duration {
     RTO_INITIAL.saturating_mul(1 << retries.min(16)).min(RTO_MAX)
 }
