@@ -134,7 +134,7 @@ fn on_veth(clients: &Clients<'_>, network: &TestNetwork) -> anyhow::Result<Summa
     ];
     let server_args: Vec<_> =
         server_args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
-    let server = Server::start(&network.server_namespace(), &server_args)?;
+    let mut server = Server::start(&network.server_namespace(), &server_args)?;
     let empty = server.resident_bytes()?;
     let namespace = network.client_namespace();
     say(format_args!(
@@ -155,9 +155,14 @@ fn on_veth(clients: &Clients<'_>, network: &TestNetwork) -> anyhow::Result<Summa
             let link = links.pop().ok_or_else(|| anyhow!("no link"))?;
             clients.run(link, attachment.interface().mac)
         });
-        clients.watch(running, || {
-            held = server.resident_bytes()?;
-            memory = Some(held.saturating_sub(empty));
+        clients.watch(running, |phase| {
+            if !server.is_running() {
+                bail!("the server's process has ended");
+            }
+            if phase == Phase::Held && memory.is_none() {
+                held = server.resident_bytes()?;
+                memory = Some(held.saturating_sub(empty));
+            }
             Ok(())
         })
     })?;
@@ -195,8 +200,10 @@ fn in_memory(clients: &Clients<'_>) -> anyhow::Result<Summary> {
             shard.run(&clock, &shared)
         });
         let running = scope.spawn(|| clients.run(client_link, CLIENT_MAC));
-        let finished = clients.watch(running, || {
-            held = resident_bytes("self")?;
+        let finished = clients.watch(running, |phase| {
+            if phase == Phase::Held {
+                held = resident_bytes("self")?;
+            }
             Ok(())
         });
         stop_server.store(true, Ordering::Relaxed);
@@ -253,13 +260,36 @@ impl<'a> Clients<'a> {
         Ok(Finished { outcome: shard.driver.outcome(), heartbeat })
     }
 
-    /// Shows the progress until `running` ends; calls `held` once, when all connections are
-    /// established and nothing else has happened yet.
+    /// Shows the progress until `running` ends. `look` is called with the phase again and again; the
+    /// clients hold their connections until it was called with [`Phase::Held`].
     fn watch(
         &self,
         running: ScopedJoinHandle<'_, anyhow::Result<Finished>>,
-        mut held: impl FnMut() -> anyhow::Result<()>,
+        look: impl FnMut(Phase) -> anyhow::Result<()>,
     ) -> anyhow::Result<Finished> {
+        let shown = self.show_progress(&running, look);
+        let interrupted = self.shared.stop.load(Ordering::Relaxed);
+        if shown.is_err() {
+            // Nobody would let the clients go on.
+            self.shared.stop.store(true, Ordering::Relaxed);
+        }
+        let finished = running.join().map_err(|_| anyhow!("the clients' thread panicked"))?;
+        if interrupted {
+            bail!("interrupted");
+        }
+        shown?;
+        let finished = finished?;
+        if !finished.outcome.target_found {
+            bail!("{} does not answer", SERVER.to_ip());
+        }
+        Ok(finished)
+    }
+
+    fn show_progress(
+        &self,
+        running: &ScopedJoinHandle<'_, anyhow::Result<Finished>>,
+        mut look: impl FnMut(Phase) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let bar = progress_bar(self.args.connections)?;
         let mut shown = None;
         while !running.is_finished() {
@@ -268,23 +298,16 @@ impl<'a> Clients<'a> {
                 shown = Some(phase);
                 bar.set_message(phase.name());
                 bar.reset();
-                if phase == Phase::Held {
-                    held()?;
-                    self.progress.go_on();
-                }
             }
             bar.set_position(done);
+            look(phase).inspect_err(|_| bar.finish_and_clear())?;
+            if phase == Phase::Held {
+                self.progress.go_on();
+            }
             thread::park_timeout(TICK);
         }
         bar.finish_and_clear();
-        let finished = running.join().map_err(|_| anyhow!("the clients' thread panicked"))??;
-        if self.shared.stop.load(Ordering::Relaxed) {
-            bail!("interrupted");
-        }
-        if !finished.outcome.target_found {
-            bail!("{} does not answer", SERVER.to_ip());
-        }
-        Ok(finished)
+        Ok(())
     }
 }
 
