@@ -55,7 +55,12 @@ impl Server {
                 if let Some(mut stderr) = server.child.stderr.take() {
                     stderr.read_to_string(&mut said)?;
                 }
-                bail!("the server did not start: {}", said.trim());
+                let status = server.child.wait()?;
+                let said = said.trim().trim_start_matches("tenmil: ");
+                bail!(
+                    "the server did not start ({status}){}{said}",
+                    if said.is_empty() { "" } else { ": " }
+                );
             }
             Err(RecvTimeoutError::Timeout) => bail!("the server said nothing for {PATIENCE:?}"),
         }

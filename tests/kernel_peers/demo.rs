@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 use crate::capture::TempDir;
@@ -172,6 +172,30 @@ fn the_demo_on_veth_writes_its_summary_and_leaves_nothing() {
         assert!(Demo { child: None, group: pid }.namespaces().is_empty());
         assert!(processes_in(server).is_empty());
     }
+}
+
+#[test]
+fn a_demo_whose_server_is_killed_says_so_and_leaves_nothing() {
+    let test = "a_demo_whose_server_is_killed_says_so_and_leaves_nothing";
+    if !common::may_run(test, &["ip"]) {
+        return;
+    }
+    let demo = Demo::start(&["--connections", "3000000", "--link", "veth"]);
+    let namespace = demo.wait_for_server();
+    // The script that makes the network runs commands in the namespace, too, before the server.
+    let server = wait_for("the demo's server", || {
+        processes_in(namespace).into_iter().find(|process| {
+            let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            command.split(|&byte| byte == 0).any(|word| word == b"serve")
+        })
+    });
+    let server = server.parse().ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(server, Signal::KILL).expect("it runs");
+    let pid = demo.group;
+    let (code, stdout, stderr) = demo.wait();
+    assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stdout} {stderr}");
+    assert!(stderr.contains("server"), "{stderr}");
+    assert!(Demo { child: None, group: pid }.namespaces().is_empty());
 }
 
 #[test]
