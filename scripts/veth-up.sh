@@ -106,10 +106,6 @@ make() {
     ip netns add "$server"
     ip netns add "$client"
 
-    # Loopback, without which a program cannot reach itself in its namespace.
-    ip -n "$server" link set lo up
-    ip -n "$client" link set lo up
-
     # No IPv6 on the server's kernel: it would send router solicitations and multicast reports from
     # an address of its own. tenmil's IPv6 does not go through it.
     set_in "$server" net/ipv6/conf/all/disable_ipv6 1
@@ -124,6 +120,14 @@ make() {
     # than this side has rx queues. Both numbers are given, or the kernel activates one.
     ip -n "$server" link add tm-server0 numrxqueues "$queues" numtxqueues "$queues" type veth \
         peer name tm-client0 numrxqueues "$queues" numtxqueues "$queues" netns "$client"
+}
+
+# What an earlier run's network may have lost, too: an interface that is set down loses its IPv6
+# addresses.
+set_up() {
+    # Loopback, without which a program cannot reach itself in its namespace.
+    ip -n "$server" link set lo up
+    ip -n "$client" link set lo up
 
     # No link-local address at either end: each would announce itself with multicast reports. (The
     # client's fd77::2 still does, twice.)
@@ -132,8 +136,8 @@ make() {
 
     # The clients' addresses. The /16 makes every address of the test network on-link, so that no
     # route is needed; nodad, or the address could not be used for the first second.
-    ip -n "$client" addr add 10.77.0.2/16 dev tm-client0
-    ip -n "$client" addr add fd77::2/64 dev tm-client0 nodad
+    ip -n "$client" addr replace 10.77.0.2/16 dev tm-client0
+    ip -n "$client" addr replace fd77::2/64 dev tm-client0 nodad
 
     # Up last, so that nothing is sent before it is set up.
     ip -n "$server" link set tm-server0 up
@@ -157,9 +161,8 @@ if ! as_asked; then
     trap 'exit 143' TERM
     trap 'remove; fail "could not make the test network; what was made is removed"' EXIT
     make
-    [ "$offloads" = no ] || set_offloads
-    trap - EXIT INT TERM
-elif [ "$offloads" = yes ]; then
-    # An earlier run may have been without.
-    set_offloads
 fi
+set_up
+# An earlier run may have been without.
+[ "$offloads" = no ] || set_offloads
+trap - EXIT INT TERM

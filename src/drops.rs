@@ -1,7 +1,9 @@
 //! Why a frame was dropped.
 //!
-//! Every frame that the stack takes and neither delivers nor answers is counted under exactly one
-//! reason. [`DropReason::name`] is the key in status lines and in the JSON summary.
+//! A frame that brings nothing to a connection, or not all of what it carries, is counted under one
+//! reason, whether it is answered or not: the answer to a peer's keepalive probe, too, is one to a
+//! segment that brought nothing. An answer that could not be sent is counted besides, as
+//! [`DropReason::NoFrame`]. [`DropReason::name`] is the key in status lines and in the JSON summary.
 
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
@@ -71,7 +73,7 @@ drop_reasons! {
     ServiceFull = "service_full",
     /// An acknowledgment that is missing, or of data never sent.
     BadAck = "bad_ack",
-    /// A frame was due, but the pool had none left to write it into.
+    /// A frame was due to be sent, but the pool had none left, or the transmit queue no room.
     NoFrame = "no_frame",
 }
 

@@ -18,11 +18,6 @@ impl Instant {
         Instant(nanos)
     }
 
-    /// The instant `micros` microseconds after the clock was started.
-    pub const fn from_micros(micros: u64) -> Instant {
-        Instant(micros * 1_000)
-    }
-
     /// The instant `millis` milliseconds after the clock was started.
     pub const fn from_millis(millis: u64) -> Instant {
         Instant(millis * 1_000_000)

@@ -13,6 +13,13 @@ pub(super) struct Cidr {
     pub(super) prefix_len: u8,
 }
 
+impl Cidr {
+    /// The length of a prefix that holds `addr` alone.
+    pub(super) fn host_len(&self) -> u8 {
+        if self.addr.is_ipv4() { 32 } else { 128 }
+    }
+}
+
 /// Why an argument is no [`Cidr`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadCidr {

@@ -4,7 +4,7 @@ use super::network::TestNetwork;
 use super::server::{Server, resident_bytes};
 use super::status::Status;
 use super::summary::{Connect, Connections, Heartbeats, Latency, Memory, Summary};
-use super::{Failure, capture, failed, refused, say, secrets, signals};
+use super::{Failure, capture, causes, failed, refused, say, secrets, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
@@ -27,6 +27,7 @@ use crate::wire::ethernet::Mac;
 use anyhow::{Context as _, anyhow, bail};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,21 +82,26 @@ enum LinkKind {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     // Found out before the work, not after it.
     if let Some(path) = &args.json {
-        std::fs::write(path, "")
+        File::options()
+            .create(true)
+            .append(true)
+            .open(path)
             .with_context(|| format!("cannot write {}", path.display()))
             .map_err(refused)?;
     }
     let stop = signals::stop_flag().map_err(refused)?;
     let clients = Clients::new(args, &stop).map_err(refused)?;
-    let summary = match network(args)? {
-        Some(network) => on_veth(&clients, &network),
+    let summary = match veth(args, &stop)? {
+        Some(veth) => on_veth(&clients, veth),
         None => in_memory(&clients),
     };
     let summary = summary.map_err(failed)?;
     say(&summary);
     if let Some(path) = &args.json {
         let json = serde_json::to_string(&summary).map_err(failed)?;
-        std::fs::write(path, json + "\n").map_err(failed)?;
+        std::fs::write(path, json + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(failed)?;
     }
     match summary.is_clean() {
         true => Ok(()),
@@ -103,29 +109,36 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// The veth network, or `None` where the memory link is to be used.
-fn network(args: &Args) -> Result<Option<TestNetwork>, Failure> {
+/// The test network, and the server in it.
+struct Veth {
+    network: TestNetwork,
+    server: Server,
+}
+
+/// The veth network with its server, or `None` where the memory link is to be used.
+fn veth(args: &Args, stop: &AtomicBool) -> Result<Option<Veth>, Failure> {
     if args.link == LinkKind::Memory {
         return Ok(None);
     }
-    let made = if rustix::process::geteuid().is_root() {
-        TestNetwork::make().context("cannot make the test network")
-    } else {
-        Err(anyhow!("no privilege for network namespaces and XDP: run as root"))
-    };
-    match made {
-        Ok(network) => Ok(Some(network)),
+    let started = start_veth(args);
+    if stop.load(Ordering::Relaxed) {
+        return Err(failed(anyhow!("interrupted")));
+    }
+    match started {
+        Ok(veth) => Ok(Some(veth)),
         Err(error) if args.link == LinkKind::Auto => {
-            say(format_args!("{error:#}; using the memory link instead of veth"));
+            say(format_args!("{}; using the memory link instead of veth", causes(&error)));
             Ok(None)
         }
         Err(error) => Err(refused(error.context("no veth; --link memory needs no privilege"))),
     }
 }
 
-/// Server and clients in two processes, joined by a veth pair.
-fn on_veth(clients: &Clients<'_>, network: &TestNetwork) -> anyhow::Result<Summary> {
-    let args = clients.args;
+fn start_veth(args: &Args) -> anyhow::Result<Veth> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("no privilege for network namespaces and XDP: run as root");
+    }
+    let network = TestNetwork::make().context("cannot make the test network")?;
     let server_args = [
         ("--interface", TestNetwork::SERVER_INTERFACE.to_owned()),
         ("--address", format!("{}/{LINK_LEN}", SERVER.to_ip())),
@@ -134,7 +147,15 @@ fn on_veth(clients: &Clients<'_>, network: &TestNetwork) -> anyhow::Result<Summa
     ];
     let server_args: Vec<_> =
         server_args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
-    let mut server = Server::start(&network.server_namespace(), &server_args)?;
+    let server = Server::start(&network.server_namespace(), &server_args)?;
+    Ok(Veth { network, server })
+}
+
+/// Server and clients in two processes, joined by a veth pair.
+fn on_veth(clients: &Clients<'_>, veth: Veth) -> anyhow::Result<Summary> {
+    // Dropped in the opposite order: the network last.
+    let Veth { network, mut server } = veth;
+    let args = clients.args;
     let empty = server.resident_bytes()?;
     let namespace = network.client_namespace();
     say(format_args!(
@@ -251,7 +272,7 @@ impl<'a> Clients<'a> {
             sources: Sources::new(CLIENTS, host_bits),
             heartbeats_per_second: heartbeats_per_second(connections),
         };
-        let engine = Engine::new(config, Heartbeat::default(), self.clock.now());
+        let engine = Engine::try_new(config, Heartbeat::default(), self.clock.now())?;
         let driver = LoadDriver::new(plan, self.progress.clone());
         let link = Tapped::new(link, self.capture.clone());
         let mut shard = Shard { link, engine, driver };

@@ -26,10 +26,11 @@ impl TestNetwork {
     /// Makes a network of this process's own, after taking down those that killed ones left.
     pub(super) fn make() -> anyhow::Result<TestNetwork> {
         remove_orphans();
-        let network = TestNetwork { suffix: format!("{PREFIX}{}", std::process::id()) };
-        // No kernel socket speaks on it, so the offloads, and ethtool, do not matter.
-        run_script(UP, &["--suffix", &network.suffix, "--no-offloads"])?;
-        Ok(network)
+        let suffix = format!("{PREFIX}{}", std::process::id());
+        // No kernel socket speaks on it, so the offloads, and ethtool, do not matter. A script that
+        // fails removes what it has made.
+        run_script(UP, &["--suffix", &suffix, "--no-offloads"])?;
+        Ok(TestNetwork { suffix })
     }
 
     /// The name of the server's namespace.
@@ -56,8 +57,9 @@ fn remove_orphans() {
     let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let suffix = name.to_str().and_then(|name| name.strip_prefix("tenmil-server-"));
-        let Some(suffix) = suffix else { continue };
+        let name = name.to_str().unwrap_or_default();
+        let side = ["tenmil-server-", "tenmil-client-"];
+        let Some(suffix) = side.iter().find_map(|side| name.strip_prefix(side)) else { continue };
         let Some(pid) = suffix.strip_prefix(PREFIX).and_then(|pid| pid.parse::<u32>().ok()) else {
             continue;
         };

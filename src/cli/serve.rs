@@ -8,7 +8,7 @@ use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
 use crate::link::af_xdp::AfXdpLink;
 use crate::link::af_xdp::attachment::{self, Attachment, Request};
-use crate::link::af_xdp::program::XdpMode;
+use crate::link::af_xdp::program::{Verdict, XdpMode};
 use crate::link::tap::Tapped;
 use crate::service::builtin::Builtins;
 use crate::shard::clock::Clock;
@@ -17,6 +17,7 @@ use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use anyhow::{Context as _, anyhow};
 use std::collections::HashMap;
+use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,9 +99,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if args.status == Format::Text {
         announce(args, &attachment);
     }
-    let outcome = serve(args, shards, clock, &stop).map_err(failed);
-    drop(attachment);
-    outcome
+    serve(args, &attachment, shards, clock, &stop).map_err(failed)
 }
 
 /// Two services on one endpoint contradict each other.
@@ -115,7 +114,6 @@ fn check_listeners(urls: &[ListenUrl]) -> anyhow::Result<()> {
 }
 
 fn request(args: &Args) -> Request {
-    let host_len = |cidr: &Cidr| if cidr.addr.is_ipv4() { 32 } else { 128 };
     let mut listeners: Vec<_> = args.listen.iter().map(|url| url.endpoint).collect();
     listeners.retain(|endpoint| !args.address.iter().any(|cidr| cidr.addr == endpoint.ip()));
     Request {
@@ -126,7 +124,7 @@ fn request(args: &Args) -> Request {
             Mode::Native => XdpMode::Native,
             Mode::Skb => XdpMode::Skb,
         },
-        owned: args.address.iter().map(|cidr| (cidr.addr, host_len(cidr))).collect(),
+        owned: args.address.iter().map(|cidr| (cidr.addr, cidr.host_len())).collect(),
         listeners,
     }
 }
@@ -146,13 +144,13 @@ fn make_shard(
     config.flights_max = Config::flights_for(config.connections_max);
     config.owned = args.address.iter().map(owned).collect();
     config.listeners = args.listen.iter().map(listener).collect();
-    let engine = Engine::new(config, Builtins, clock.now());
+    let engine = Engine::try_new(config, Builtins, clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }
 
 fn owned(cidr: &Cidr) -> Owned {
-    let range_len = if cidr.addr.is_ipv4() { 32 } else { 128 };
-    Owned { addr: Address::from(cidr.addr), range_len, link_len: cidr.prefix_len }
+    let addr = Address::from(cidr.addr);
+    Owned { addr, range_len: cidr.host_len(), link_len: cidr.prefix_len }
 }
 
 fn listener(url: &ListenUrl) -> Listener {
@@ -180,17 +178,24 @@ fn announce(args: &Args, attachment: &Attachment) {
         say(format_args!("  owns {}", cidr.addr));
     }
     for url in &args.listen {
-        let shared = !args.address.iter().any(|cidr| cidr.addr == url.endpoint.ip());
-        say(format_args!(
-            "  serves {url}{}",
-            if shared { ", an address shared with the kernel" } else { "" }
-        ));
+        let ip = url.endpoint.ip();
+        let owned = args.address.iter().any(|cidr| cidr.addr == ip);
+        // Whoever can bind to an address has it.
+        if !owned && UdpSocket::bind((ip, 0)).is_err() {
+            eprintln!(
+                "tenmil: warning: the kernel does not have {ip} either, so nobody may find it; \
+                 --address {ip}/PREFIX lets tenmil answer for it"
+            );
+        }
+        let shared = if owned { "" } else { ", an address shared with the kernel" };
+        say(format_args!("  serves {url}{shared}"));
     }
 }
 
 /// Runs the shards, each on a thread of its own, and prints a status line a second.
 fn serve(
     args: &Args,
+    attachment: &Attachment,
     shards: Vec<ServeShard>,
     clock: Clock,
     stop: &Arc<AtomicBool>,
@@ -201,6 +206,7 @@ fn serve(
         for (mut shard, shared) in shards.into_iter().zip(&shared) {
             let ended = ended.clone();
             scope.spawn(move || {
+                let _stop = StopOnPanic(&shared.stop);
                 // The receiver waits for one message of each shard.
                 let _ = ended.send(shard.run(&clock, shared));
             });
@@ -214,19 +220,39 @@ fn serve(
                     stop.store(true, Ordering::Relaxed);
                     result = result.and(ending);
                 }
-                Err(RecvTimeoutError::Timeout) => print_status(args, &shared)?,
+                Err(RecvTimeoutError::Timeout) => print_status(args, attachment, &shared)?,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        print_status(args, &shared)?;
+        print_status(args, attachment, &shared)?;
         result.context("stopped")
     })
 }
 
-fn print_status(args: &Args, shared: &[Arc<Shared>]) -> anyhow::Result<()> {
+/// Stops the other shards when one panics: one queue without its shard would lose its clients.
+struct StopOnPanic<'a>(&'a AtomicBool);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn print_status(
+    args: &Args,
+    attachment: &Attachment,
+    shared: &[Arc<Shared>],
+) -> anyhow::Result<()> {
     let mut sum = Snapshot::default();
     shared.iter().for_each(|shared| sum.add(&shared.snapshot()));
-    let status = Status::from(&sum);
+    let mut status = Status::from(&sum);
+    // The program drops what arrives on a queue that nobody serves.
+    let no_socket = attachment.program().counters()?.get(Verdict::DroppedNoSocket);
+    if no_socket > 0 {
+        status.frames.dropped.insert(Verdict::DroppedNoSocket.name().to_owned(), no_socket);
+    }
     let line = match args.status {
         Format::Text => status.to_string(),
         Format::Json => serde_json::to_string(&status)?,

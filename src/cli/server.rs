@@ -108,9 +108,12 @@ impl Drop for Server {
             return;
         }
         self.terminate();
-        while !matches!(self.statuses.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected)) {
-            if let Err(RecvTimeoutError::Timeout) = self.statuses.recv_timeout(PATIENCE) {
-                let _ = self.child.kill();
+        loop {
+            match self.statuses.recv_timeout(PATIENCE) {
+                Ok(_) => {}
+                // It may have ended at this moment.
+                Err(RecvTimeoutError::Timeout) => drop(self.child.kill()),
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         let _ = self.child.wait();

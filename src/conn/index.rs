@@ -1,6 +1,6 @@
 //! From a flow key to its record: a hash table of slots.
 
-use hashbrown::HashTable;
+use hashbrown::{HashTable, TryReserveError};
 
 /// A table of slots, found by a hash that the caller computes and an equality that looks at the
 /// records. It is as large as the slab from the start, so filling it never moves it.
@@ -11,9 +11,15 @@ pub struct Index {
 
 impl Index {
     /// Room for `capacity` slots: between 5.7 and 11.4 bytes each.
-    pub fn new(capacity: u32) -> Index {
+    ///
+    /// # Errors
+    ///
+    /// When there is not so much memory.
+    pub fn new(capacity: u32) -> Result<Index, TryReserveError> {
         let capacity = capacity as usize;
-        Index { table: HashTable::with_capacity(capacity), capacity }
+        let mut table = HashTable::new();
+        table.try_reserve(capacity, |_| 0)?;
+        Ok(Index { table, capacity })
     }
 
     /// The slot with hash `hash` for which `is_it` holds.

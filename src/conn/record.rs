@@ -27,11 +27,6 @@ pub enum State {
 }
 
 impl State {
-    /// Whether both sides agree on sequence numbers (RFC 9293 section 3.3.2).
-    pub const fn is_synchronized(self) -> bool {
-        !matches!(self, State::Free | State::SynSent | State::SynReceived)
-    }
-
     /// Whether this host has not closed its direction yet.
     pub const fn can_send(self) -> bool {
         matches!(self, State::Established | State::CloseWait)

@@ -3,6 +3,7 @@
 use super::record::{Conn, NONE, State};
 use super::wheel::Links;
 use core::fmt;
+use std::collections::TryReserveError;
 
 /// Names a connection for as long as it lives, and nothing after that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,8 +36,14 @@ pub struct Slab {
 
 impl Slab {
     /// Room for `capacity` connections: 64 bytes of address space each.
-    pub fn new(capacity: u32) -> Slab {
-        Slab { records: Vec::with_capacity(capacity as usize), capacity, free: NONE, len: 0 }
+    ///
+    /// # Errors
+    ///
+    /// When there is not so much address space.
+    pub fn new(capacity: u32) -> Result<Slab, TryReserveError> {
+        let mut records = Vec::new();
+        records.try_reserve_exact(capacity as usize)?;
+        Ok(Slab { records, capacity, free: NONE, len: 0 })
     }
 
     /// Takes an unused record and returns its slot, or `None` when the slab is full. The record is
@@ -121,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_name_does_not_outlive_its_connection() {
-        let mut slab = Slab::new(2);
+        let mut slab = Slab::new(2).unwrap();
         let first = take(&mut slab).unwrap();
         assert_eq!(slab.slot(first), Some(0));
         slab.remove(0);
@@ -133,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_full_slab_refuses_and_does_not_grow() {
-        let mut slab = Slab::new(2);
+        let mut slab = Slab::new(2).unwrap();
         let reserved = slab.records.capacity();
         assert!(take(&mut slab).is_some() && take(&mut slab).is_some());
         assert_eq!(take(&mut slab), None);

@@ -7,6 +7,11 @@ use super::slab::Slab;
 use crate::drops::DropReason;
 use crate::wire::addr::{Endpoint, FlowHasher, FlowKey, Secret};
 
+/// The system refused memory for this many connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system has no room for the tables of {0} connections; ask for fewer")]
+pub struct OutOfMemory(pub u32);
+
 /// All connections of a shard.
 pub struct Table {
     /// The records.
@@ -20,14 +25,18 @@ pub struct Table {
 
 impl Table {
     /// Room for `capacity` connections; `secret` keys the hashes.
-    pub fn new(capacity: u32, secret: Secret) -> Table {
-        Table {
-            slab: Slab::new(capacity),
+    ///
+    /// # Errors
+    ///
+    /// When there is not so much memory.
+    pub fn new(capacity: u32, secret: Secret) -> Result<Table, OutOfMemory> {
+        Ok(Table {
+            slab: Slab::new(capacity).map_err(|_| OutOfMemory(capacity))?,
             paths: Paths::new(&secret.0),
-            index: Index::new(capacity),
+            index: Index::new(capacity).map_err(|_| OutOfMemory(capacity))?,
             hasher: FlowHasher::new(secret),
             changes: 0,
-        }
+        })
     }
 
     /// The hash of `flow`, for [`Table::find`].

@@ -55,8 +55,7 @@ impl Config {
         }
     }
 
-    /// The default number of flights for `connections`: all of a small number, and at least 65,536
-    /// of a large one.
+    /// The default number of flights for `connections`: one for each, but no more than 65,536.
     pub const fn flights_for(connections: u32) -> u32 {
         const ALWAYS: u32 = 65_536;
         if connections < ALWAYS { connections } else { ALWAYS }

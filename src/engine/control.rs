@@ -6,7 +6,6 @@
 //! bare IP, and its reply back to where the request came from, gateways and VLANs included, without
 //! a neighbour cache.
 
-use super::locals::Owned;
 use crate::wire::addr::Address;
 use crate::wire::ethernet::{EthernetHeader, Mac};
 use crate::wire::packet::{Control, ControlKind, smoltcp_address};
@@ -14,7 +13,7 @@ use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant as SmolInstant;
 use smoltcp::wire::{
-    EthernetAddress, HardwareAddress, Icmpv6Packet, IpCidr, Ipv6Address, Ipv6Packet,
+    EthernetAddress, HardwareAddress, Icmpv6Packet, IpAddress, IpCidr, Ipv6Address, Ipv6Packet,
 };
 
 /// The longest message that is answered, in bytes from the Ethernet header on. Longer than any frame
@@ -44,9 +43,9 @@ impl ControlPlane {
         ControlPlane { ethernet, ip, sockets: SocketSet::new(Vec::new()), port, mac }
     }
 
-    /// Makes the answer to `message`, which `frame` holds and which asks for an address in `owned`;
+    /// Makes the answer to `message`, which `frame` holds and which asks for an owned address;
     /// `None` if it gets none. The answer is a whole frame, and in [`ControlPlane::answered`].
-    pub(super) fn answer(&mut self, frame: &[u8], message: &Control, owned: &Owned) -> Option<()> {
+    pub(super) fn answer(&mut self, frame: &[u8], message: &Control) -> Option<()> {
         let header = EthernetHeader::parse(frame).ok()?;
         let body = frame.get(usize::from(message.ethernet_len)..usize::from(message.end))?;
         let port = &mut self.port;
@@ -63,21 +62,18 @@ impl ControlPlane {
                 let untagged = EthernetHeader::new(header.dst(), header.src(), header.ethertype());
                 port.rx.extend_from_slice(untagged.as_bytes());
                 port.rx.extend_from_slice(body);
-                let mut link_len = owned.link_len;
                 if message.kind == ControlKind::NeighborSolicit {
                     address_to_group(&mut port.rx[untagged.len()..], &message.target)?;
-                    // Routers ask from their link-local addresses. Whoever asks is on the link, or
-                    // the hop limit would be below 255.
-                    link_len = 0;
                 }
-                set_address(&mut self.ethernet, IpCidr::new(target, link_len));
+                // Whoever asks is on the link, whatever its address: routers ask from link-local
+                // ones, and an address may be owned without a link's prefix.
+                set_address(&mut self.ethernet, target);
                 &mut self.ethernet
             }
             ControlKind::Icmp => {
                 port.medium = Medium::Ip;
                 port.rx.extend_from_slice(body);
-                // With a prefix of 0 every source counts as a neighbour, and needs no route.
-                set_address(&mut self.ip, IpCidr::new(target, 0));
+                set_address(&mut self.ip, target);
                 &mut self.ip
             }
             ControlKind::NeighborIsAt(_) => return None,
@@ -109,11 +105,13 @@ impl ControlPlane {
     }
 }
 
-fn set_address(interface: &mut Interface, cidr: IpCidr) {
+/// Gives `interface` the one address `addr`. With a prefix of 0 every source is a neighbour, and is
+/// answered without a route.
+fn set_address(interface: &mut Interface, addr: IpAddress) {
     interface.update_ip_addrs(|addrs| {
         addrs.clear();
         // The list has room for two.
-        let _ = addrs.push(cidr);
+        let _ = addrs.push(IpCidr::new(addr, 0));
     });
 }
 
@@ -121,8 +119,7 @@ fn set_address(interface: &mut Interface, cidr: IpCidr) {
 /// probe known neighbours by unicast (RFC 4861 section 7.3.3), which smoltcp 0.14 does not answer.
 fn address_to_group(packet: &mut [u8], target: &Address) -> Option<()> {
     let mut ip = Ipv6Packet::new_checked(packet).ok()?;
-    let [.., a, b, c] = target.0;
-    let group = Ipv6Address::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+    let group = Ipv6Address::from(target.solicited_node().0);
     ip.set_dst_addr(group);
     let source = ip.src_addr();
     Icmpv6Packet::new_checked(ip.payload_mut()).ok()?.fill_checksum(&source, &group);

@@ -177,7 +177,7 @@ impl<S: Service> Engine<S> {
             return Err(DropReason::ControlIgnored);
         }
         self.check_target(&message.target)?;
-        let owned = self.locals.owned(&message.target).ok_or(DropReason::NotOurs)?;
-        self.control.answer(frame, message, owned).ok_or(DropReason::ControlIgnored)
+        self.locals.owned(&message.target).ok_or(DropReason::NotOurs)?;
+        self.control.answer(frame, message).ok_or(DropReason::ControlIgnored)
     }
 }

@@ -34,7 +34,7 @@ mod timers;
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
 use crate::conn::record::{CLOSE_DUE, State};
 use crate::conn::slab::ConnId;
-use crate::conn::table::Table;
+use crate::conn::table::{OutOfMemory, Table};
 use crate::conn::wheel::Wheel;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Service, ServiceState};
@@ -80,19 +80,32 @@ pub enum CommandError {
     /// The connection has ended, or is closing.
     #[error("the connection has ended")]
     Gone,
-    /// Data is in flight, the peer's window is closed, or every flight is in use: try again when
-    /// the peer has answered.
+    /// There is more in flight than leaves room, the peer's window is too small, or every flight is
+    /// in use: try again when the peer has answered.
     #[error("the connection cannot send now")]
     Busy,
 }
 
 impl<S: Service> Engine<S> {
     /// An engine without connections, whose time is `now`.
+    ///
+    /// # Panics
+    ///
+    /// Where [`Engine::try_new`] has an error.
     pub fn new(config: Config, service: S, now: Instant) -> Engine<S> {
+        Engine::try_new(config, service, now).expect("memory for the tables")
+    }
+
+    /// An engine without connections, whose time is `now`.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no memory for the tables of as many connections as `config` asks for.
+    pub fn try_new(config: Config, service: S, now: Instant) -> Result<Engine<S>, OutOfMemory> {
         let tick = Tick::of(now);
-        Engine {
+        Ok(Engine {
             locals: Locals::new(config.owned.clone(), config.listeners.clone()),
-            table: Table::new(config.connections_max, config.hash_secret),
+            table: Table::new(config.connections_max, config.hash_secret)?,
             flights: Flights::new(config.flights_max),
             wheel: Wheel::new(tick),
             flight_wheel: Wheel::new(tick),
@@ -105,10 +118,10 @@ impl<S: Service> Engine<S> {
             scratch: vec![0; usize::from(FLIGHT_LEN_MAX)].into(),
             service,
             config,
-        }
+        })
     }
 
-    /// Sends `bytes` on an established connection with nothing in flight, all or nothing.
+    /// Sends `bytes` on an established connection, all or nothing.
     ///
     /// # Errors
     ///

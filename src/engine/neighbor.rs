@@ -102,13 +102,13 @@ fn arp_request(room: &mut [u8], mac: Mac, local: Address, target: Address) -> Op
     Some(end)
 }
 
-/// Writes a neighbour solicitation for `target` to its solicited-node address (RFC 4291
-/// section 2.7.1), and returns the frame's length.
+/// Writes a neighbour solicitation for `target` to its solicited-node group, and returns the frame's length.
 fn neighbor_solicit(room: &mut [u8], mac: Mac, local: Address, target: Address) -> Option<usize> {
-    let [.., a, b, c] = target.0;
-    let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c];
-    let header = EthernetHeader::new([0x33, 0x33, 0xff, a, b, c], mac, ethernet::IPV6);
-    let (source, group) = (Ipv6Address::from(local.0), Ipv6Address::from(group));
+    let group = target.solicited_node();
+    // RFC 2464 section 7: the group's hardware address ends in its last four bytes.
+    let [.., a, b, c, d] = group.0;
+    let header = EthernetHeader::new([0x33, 0x33, a, b, c, d], mac, ethernet::IPV6);
+    let (source, group) = (Ipv6Address::from(local.0), Ipv6Address::from(group.0));
     let icmp = Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit {
         target_addr: target.0.into(),
         lladdr: Some(RawHardwareAddress::from_bytes(&mac)),

@@ -44,22 +44,25 @@ impl<'a, P: FramePool> Output<'a, P> {
         counters: &mut Counters,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
-        let frame = self.spare.take().or_else(|| self.pool.take());
-        let Some(mut frame) = frame else {
-            counters.drops.count(DropReason::NoFrame);
+        let sent = self.tx.len() < self.tx.capacity() && self.write(write);
+        match sent {
+            true => counters.tx += 1,
+            false => counters.drops.count(DropReason::NoFrame),
+        }
+        sent
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        let Some(mut frame) = self.spare.take().or_else(|| self.pool.take()) else {
             return false;
         };
-        let len = write(self.pool.room(&mut frame));
-        if let Some(len) = len.filter(|_| self.tx.len() < self.tx.capacity()) {
-            frame.set_len(len);
-            self.tx.push(frame);
-            counters.tx += 1;
-            true
-        } else {
+        let Some(len) = write(self.pool.room(&mut frame)) else {
             self.pool.give(frame);
-            counters.drops.count(DropReason::NoFrame);
-            false
-        }
+            return false;
+        };
+        frame.set_len(len);
+        self.tx.push(frame);
+        true
     }
 
     /// Sends one segment.

@@ -34,7 +34,7 @@ impl<S: Service> Engine<S> {
         if conn.state == State::SynSent {
             return self.on_syn_sent(slot, frame, segment, now, output);
         }
-        let window = self.service.receive_window(conn.tag);
+        let window = self.receive_window(slot);
         match parked::judge(conn, self.snd_nxt(slot), window, segment) {
             Verdict::Accept(accept) => self.accept(slot, frame, &accept, now, output),
             Verdict::Reopen => self.reopen(slot, frame, segment, now, output),

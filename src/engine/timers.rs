@@ -88,7 +88,9 @@ impl<S: Service> Engine<S> {
         let retries_max = match conn.state {
             State::SynSent => SYN_RETRIES_MAX,
             State::SynReceived => SYN_ACK_RETRIES_MAX,
-            State::FinWait2 | State::TimeWait => return self.remove(slot, CloseReason::ClosedByUs),
+            State::TimeWait => return self.remove(slot, CloseReason::ClosedByUs),
+            // The peer never closed its side.
+            State::FinWait2 => return self.remove(slot, CloseReason::TimedOut),
             _ if !conn.has(CLOSE_DUE) => return,
             _ if self.has_flight_for(slot) => return self.transmit(slot, 0, true, now, output),
             _ => return self.close_later(slot, now),

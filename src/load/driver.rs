@@ -59,6 +59,8 @@ pub struct LoadDriver {
     moved: (u64, Instant),
     /// The next slot to send on or to close, in those phases.
     cursor: u32,
+    /// Whether a heartbeat was sent on every connection.
+    swept: bool,
 }
 
 impl LoadDriver {
@@ -72,6 +74,7 @@ impl LoadDriver {
             began: Instant::ZERO,
             moved: (0, Instant::ZERO),
             cursor: 0,
+            swept: false,
         }
     }
 
@@ -140,18 +143,24 @@ impl LoadDriver {
         link: &mut L,
         tx: &mut Vec<Frame>,
     ) -> Next {
-        let Heartbeat { opened, answered, wrong, ended, .. } = *engine.service();
         for _ in 0..COMMANDS_PER_ROUND {
             let due = self.began + self.interval_times(self.outcome.sent);
-            if self.outcome.sent >= opened || due > now {
+            if self.swept || due > now {
                 break;
             }
-            let Some(id) = engine.connection_from(&mut self.cursor) else { break };
-            let idle = engine.service_state(id).filter(|state| heartbeat::is_idle(state));
-            let Some(state) = idle else { continue };
-            heartbeat::expect_answer(state, due);
+            let Some(id) = engine.connection_from(&mut self.cursor) else {
+                self.swept = true;
+                break;
+            };
+            let Some(state) = engine.service_state(id).copied().filter(heartbeat::is_idle) else {
+                continue;
+            };
             match engine.send(id, PING, now, link, tx) {
-                Ok(()) => self.outcome.sent += 1,
+                Ok(()) => {
+                    self.outcome.sent += 1;
+                    let state = engine.service_mut().expect_answer(state, due);
+                    engine.service_state(id).expect("it was just sent on").copy_from_slice(&state);
+                }
                 // It ended meanwhile, and is counted as that.
                 Err(CommandError::Gone) => {}
                 Err(CommandError::Busy) => {
@@ -160,14 +169,15 @@ impl LoadDriver {
                 }
             }
         }
-        let settled = answered + wrong + ended;
-        if settled >= opened || self.is_stuck(self.outcome.sent + settled, now) {
+        let awaited = engine.service().awaited;
+        let stuck = self.is_stuck(self.outcome.sent.wrapping_sub(awaited), now);
+        if (self.swept && awaited == 0) || stuck {
             self.enter(Phase::Closing, now);
             return Next::Now;
         }
-        match self.outcome.sent < opened {
-            true => Next::At(self.began + self.interval_times(self.outcome.sent)),
-            false => Next::At(now + Duration::from_millis(10)),
+        match self.swept {
+            true => Next::At(now + Duration::from_millis(10)),
+            false => Next::At(self.began + self.interval_times(self.outcome.sent)),
         }
     }
 
@@ -229,3 +239,7 @@ impl Driver<Heartbeat> for LoadDriver {
         next
     }
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

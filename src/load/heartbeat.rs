@@ -19,11 +19,11 @@ pub struct Heartbeat {
     pub failed: u64,
     /// Connections that ended after they were established.
     pub ended: u64,
-    /// Of those, the ones whose end was not the orderly one that this side began.
-    pub lost: u64,
+    /// Heartbeats that were sent and neither answered nor given up.
+    pub awaited: u64,
     /// Heartbeats answered, rightly.
     pub answered: u64,
-    /// Answers that were not `PONG`, and bytes that nobody asked for.
+    /// Answers that were not `PONG`, and data that nobody asked for.
     pub wrong: u64,
     /// Microseconds from when a heartbeat was due to its answer.
     pub latency: Histogram<u64>,
@@ -36,7 +36,7 @@ impl Default for Heartbeat {
             opened: 0,
             failed: 0,
             ended: 0,
-            lost: 0,
+            awaited: 0,
             answered: 0,
             wrong: 0,
             latency: latency.expect("the bounds and the number of digits are valid"),
@@ -76,11 +76,20 @@ fn low_micros(at: Instant) -> u32 {
     at.micros() as u32
 }
 
-/// Notes in `state` that a heartbeat which was due at `due` is sent.
-pub(super) fn expect_answer(state: &mut ServiceState, due: Instant) {
-    let client = Client::load(*state);
-    let awaiting = Client { due_us: low_micros(due), matched: 0, awaiting: true, ..client };
-    *state = awaiting.store();
+impl Heartbeat {
+    /// Notes that a heartbeat which was due at `due` was sent on the connection with `state`, and
+    /// returns its new state.
+    pub(super) fn expect_answer(&mut self, state: ServiceState, due: Instant) -> ServiceState {
+        self.awaited += 1;
+        let client = Client::load(state);
+        Client { due_us: low_micros(due), matched: 0, awaiting: true, ..client }.store()
+    }
+
+    /// The answer to a heartbeat has come, or never will.
+    fn settle(&mut self, client: &mut Client) {
+        self.awaited -= u64::from(client.awaiting);
+        client.awaiting = false;
+    }
 }
 
 /// Whether the connection was established and awaits no answer.
@@ -100,12 +109,12 @@ impl Service for Heartbeat {
         for &byte in bytes {
             if !client.awaiting || byte != PONG[usize::from(client.matched)] {
                 self.wrong += 1;
-                client.awaiting = false;
-                continue;
+                self.settle(&mut client);
+                break;
             }
             client.matched += 1;
             if usize::from(client.matched) == PONG.len() {
-                client.awaiting = false;
+                self.settle(&mut client);
                 self.answered += 1;
                 let micros = low_micros(conn.now()).wrapping_sub(client.due_us);
                 self.latency.saturating_record(u64::from(micros).max(1));
@@ -115,12 +124,12 @@ impl Service for Heartbeat {
         bytes.len()
     }
 
-    fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, reason: CloseReason) {
-        if !Client::load(state).open {
-            self.failed += 1;
-            return;
+    fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, _: CloseReason) {
+        let mut client = Client::load(state);
+        self.settle(&mut client);
+        match client.open {
+            true => self.ended += 1,
+            false => self.failed += 1,
         }
-        self.ended += 1;
-        self.lost += u64::from(reason != CloseReason::ClosedByUs);
     }
 }

@@ -34,8 +34,9 @@ impl Builtin {
         self as u8
     }
 
+    /// The service with this tag. Others are none of ours: what comes on them is forgotten.
     fn of_tag(tag: u8) -> Builtin {
-        Builtin::ALL[usize::from(tag)]
+        Builtin::ALL.get(usize::from(tag)).copied().unwrap_or(Builtin::Discard)
     }
 }
 

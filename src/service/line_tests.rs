@@ -8,7 +8,7 @@ use crate::time::Instant;
 use proptest::prelude::*;
 
 fn any_id() -> ConnId {
-    let mut slab = Slab::new(1);
+    let mut slab = Slab::new(1).expect("room for it");
     let slot = slab.insert().expect("it is empty");
     slab[slot].state = State::Established;
     slab.id(slot)

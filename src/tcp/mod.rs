@@ -27,9 +27,10 @@ pub enum CloseReason {
     /// The peer reset the connection.
     ResetByPeer,
     /// This host reset the connection, because data came that nobody would read
-    /// (RFC 1122 section 4.2.2.13) or because the service asked for it.
+    /// (RFC 1122 section 4.2.2.13).
     ResetByUs,
-    /// The peer answered neither data, FIN nor SYN, however often they were sent again.
+    /// The peer answered neither data, FIN nor SYN, however often they were sent again; or, after
+    /// this host had closed, never closed its own direction.
     TimedOut,
     /// The peer refused the connection.
     Refused,

@@ -47,6 +47,12 @@ impl Address {
         }
     }
 
+    /// The group that an IPv6 address is asked for in (RFC 4291 section 2.7.1).
+    pub const fn solicited_node(&self) -> Address {
+        let [.., a, b, c] = self.0;
+        Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
+    }
+
     /// Whether the first `prefix_len` bits equal those of `other`. For IPv4 addresses `prefix_len`
     /// counts the bits of the four octets, at most 32.
     pub fn shares_prefix(&self, other: &Address, prefix_len: u8) -> bool {

@@ -63,13 +63,8 @@ impl EthernetHeader {
         bytes[..len].copy_from_slice(&frame[..len]);
         Ok(EthernetHeader {
             bytes,
-            len: if len == 14 {
-                14
-            } else if len == 18 {
-                18
-            } else {
-                22
-            },
+            #[expect(clippy::cast_possible_truncation, reason = "at most HEADER_LEN_MAX")]
+            len: len as u8,
         })
     }
 

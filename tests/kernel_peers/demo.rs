@@ -193,7 +193,9 @@ fn a_demo_whose_server_is_killed_says_so_and_leaves_nothing() {
     kill_process(server, Signal::KILL).expect("it runs");
     let pid = demo.group;
     let (code, stdout, stderr) = demo.wait();
-    assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stdout} {stderr}");
+    // 2 if that was before it served.
+    assert!(matches!(code, Some(1 | 2)), "{code:?} {stdout} {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(stderr.contains("server"), "{stderr}");
     assert!(Demo { child: None, group: pid }.namespaces().is_empty());
 }

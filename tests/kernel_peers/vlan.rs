@@ -75,7 +75,7 @@ fn tagged_frames_are_answered_with_their_tags() {
     for tags in tags {
         let heartbeat = network.in_client(|| exchange_heartbeats(tags, 100));
         assert_eq!((heartbeat.opened, heartbeat.failed, heartbeat.ended), (100, 0, 100));
-        assert_eq!((heartbeat.answered, heartbeat.wrong, heartbeat.lost), (100, 0, 0));
+        assert_eq!((heartbeat.answered, heartbeat.wrong, heartbeat.awaited), (100, 0, 0));
         server.wait_until("no connection", |status| status.connections == 0);
     }
     server.stop();

@@ -63,8 +63,8 @@ fn smoltcp_outside_of_its_places_is_found() {
 
 #[test]
 fn a_long_file_is_found() {
-    assert_eq!(lines(length, "src/tcp/mod.rs", &"\n".repeat(601)), [601]);
-    assert_eq!(lines(length, "src/tcp/mod.rs", &"\n".repeat(600)), NONE);
+    assert_eq!(lines(length, "src/tcp/mod.rs", &"\n".repeat(501)), [501]);
+    assert_eq!(lines(length, "src/tcp/mod.rs", &"\n".repeat(500)), NONE);
 }
 
 #[test]
@@ -95,8 +95,6 @@ fn unsafe_code_elsewhere_is_found() {
     assert_eq!(lines(unsafe_code, "src/engine/mod.rs", text), [3, 4]);
     assert_eq!(lines(unsafe_code, "src/conn/index.rs", text), [3, 4]);
     assert_eq!(lines(unsafe_code, "src/link/af_xdp/umem.rs", text), NONE);
-    assert_eq!(lines(unsafe_code, "src/conn/slab.rs", text), NONE);
-    assert_eq!(lines(unsafe_code, "src/shard/affinity.rs", text), NONE);
 }
 
 #[test]

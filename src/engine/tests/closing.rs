@@ -110,7 +110,7 @@ fn fin_wait_2_ends_by_itself() {
     assert_eq!(host.state(), State::FinWait2);
     host.seconds(1);
     assert_eq!(host.state(), State::Free);
-    assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::ClosedByUs)));
+    assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::TimedOut)));
     assert!(only(peer.tell(&mut host, FIN, b"")).flags.rst, "the late FIN finds nobody");
 }
 

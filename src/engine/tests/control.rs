@@ -148,12 +148,11 @@ fn arp_requests_are_answered_with_and_without_tags() {
 }
 
 #[test]
-fn arp_for_others_from_ourselves_or_from_off_the_link_is_not_answered() {
+fn arp_for_others_or_from_ourselves_is_not_answered() {
     let mut host = Host::serving();
     let cases = [
         ("10.77.0.2", "10.77.0.3", DropReason::NotOurs),
         ("10.77.0.1", "10.77.0.1", DropReason::OwnSource),
-        ("10.78.0.2", "10.77.0.1", DropReason::ControlIgnored),
         ("10.77.255.255", "10.77.0.1", DropReason::SourceAddress),
         ("0.0.0.0", "10.77.0.1", DropReason::SourceAddress),
     ];
@@ -162,6 +161,24 @@ fn arp_for_others_from_ourselves_or_from_off_the_link_is_not_answered() {
         let before = host.dropped(reason);
         assert!(host.receive(&[request]).is_empty(), "{source} asks for {target}");
         assert_eq!(host.dropped(reason), before + 1, "{source} asks for {target}");
+    }
+}
+
+/// An address may be owned without its link's prefix (`--address 10.77.0.1/32`): whoever asks for it
+/// is on the link all the same.
+#[test]
+fn arp_and_ndp_are_answered_whatever_the_prefix_of_who_asks() {
+    let mut config = config();
+    config.owned = vec![owned("10.77.0.1", 32, 32), owned("fd77::1", 128, 128)];
+    let mut host = Host::new(config, Probe::default());
+    for source in ["10.77.0.2", "192.0.2.7"] {
+        let request = arp_request(ethernet::BROADCAST, &[], source, "10.77.0.1");
+        assert_eq!(arp_reply(&only(host.receive(&[request]))).0, addr("10.77.0.1"));
+        assert_eq!(host.receive(&[ping4(source, "10.77.0.1", 10)]).len(), 1);
+    }
+    for source in ["fd77::2", "fe80::7"] {
+        let request = solicit(MAC, source, addr("fd77::1"), "fd77::1");
+        assert_advert(&only(host.receive(&[request])), "fd77::1");
     }
 }
 

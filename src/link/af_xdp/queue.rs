@@ -101,8 +101,12 @@ impl AfXdpLink {
         };
         match result {
             // Frames beyond the kick's budget, a full device queue, or a full completion ring: what
-            // was not sent is still in the tx ring, for the next kick.
-            Ok(()) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) => Ok(true),
+            // was not sent is still in the tx ring, for the next kick. So it is while the interface
+            // is down; one that was removed says so with another error, or in `wait`.
+            Ok(())
+            | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR | Errno::NETDOWN) => {
+                Ok(true)
+            }
             Err(errno) => Err(self.lost(call, errno)),
         }
     }
