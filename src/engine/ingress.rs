@@ -5,9 +5,9 @@ use super::{BATCH_MAX, Engine};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::Service;
-use crate::tcp::reset;
+use crate::tcp::reset::{self, Reset};
 use crate::time::Instant;
-use crate::wire::addr::{Address, Endpoint};
+use crate::wire::addr::{Address, Endpoint, FlowKey};
 use crate::wire::emit::Outgoing;
 use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::{self, Control, ControlKind, Packet, Segment, SynOptions};
@@ -131,6 +131,18 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let reset = reset::answer(segment).ok_or(DropReason::StrayReset)?;
+        self.send_reset(reset, segment.flow, header, now, output)
+    }
+
+    /// Sends `reset` along `header`, within the limit.
+    pub(super) fn send_reset<P: FramePool>(
+        &mut self,
+        reset: Reset,
+        flow: FlowKey,
+        header: &EthernetHeader,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
         if !self.resets.take(now, self.config.resets_per_second) {
             return Err(DropReason::ResetLimited);
         }
@@ -138,7 +150,7 @@ impl<S: Service> Engine<S> {
             &mut self.counters,
             &Outgoing {
                 ethernet: header,
-                flow: segment.flow,
+                flow,
                 seq: reset.seq,
                 ack: reset.ack.unwrap_or_default(),
                 flags: reset.flags(),

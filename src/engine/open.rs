@@ -178,9 +178,9 @@ impl<S: Service> Engine<S> {
                 self.remove(slot, CloseReason::Refused);
                 Ok(())
             }
-            SynSent::Reset(_) => {
+            SynSent::Reset(reset) => {
                 let header = self.table.paths[self.table.slab[slot].path].ethernet;
-                self.reset_stray(segment, &header, now, output)
+                self.send_reset(reset, segment.flow, &header, now, output)
             }
             SynSent::Drop(reason) => Err(reason),
         }

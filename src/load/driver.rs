@@ -170,7 +170,7 @@ impl LoadDriver {
             }
         }
         let awaited = engine.service().awaited;
-        let stuck = self.is_stuck(self.outcome.sent.wrapping_sub(awaited), now);
+        let stuck = self.is_stuck(self.outcome.sent - awaited, now);
         if (self.swept && awaited == 0) || stuck {
             self.enter(Phase::Closing, now);
             return Next::Now;
