@@ -143,7 +143,7 @@ impl World {
 
 fn write(room: &mut [u8], from: Endpoint, client: Client, flags: Flags, payload: &[u8]) -> usize {
     let options = match flags.syn {
-        true => SynOptions { mss: Some(1460), wscale: Some(7) },
+        true => SynOptions { mss: Some(1460), wscale: Some(7), sack_permitted: true },
         false => SynOptions::default(),
     };
     let segment = Outgoing {

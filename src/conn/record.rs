@@ -74,7 +74,7 @@ pub struct Conn {
     pub mss: u16,
     /// The state.
     pub state: State,
-    /// The peer's window scale in the low four bits, flags above: see [`Conn::has`].
+    /// The peer's window scale in the low four bits (15: none), flags above: see [`Conn::has`].
     pub bits: u8,
     /// Which service runs on the connection, as the embedder numbered them.
     pub tag: u8,
@@ -87,10 +87,13 @@ pub struct Conn {
 
 const _: () = assert!(size_of::<Conn>() == 64);
 
+/// The window scale of a peer that sent no such option.
+const UNSCALED: u8 = 0x0f;
+
 /// The peer's half closed before this host's did.
 pub const PEER_CLOSED_FIRST: u8 = 0x10;
-/// The peer sent a window scale option, so this host sends one too.
-pub const SCALED: u8 = 0x20;
+/// The peer permits selective acknowledgments (RFC 2018 section 2).
+pub const SACK_PERMITTED: u8 = 0x20;
 
 /// The last segment brought nothing, and was answered at `touched`.
 pub const CHALLENGED: u8 = 0x40;
@@ -114,7 +117,7 @@ impl Conn {
         snd_wnd: 0,
         mss: 0,
         state: State::Free,
-        bits: 0,
+        bits: UNSCALED,
         tag: 0,
         attempts: 0,
         service: [0; 8],
@@ -127,12 +130,18 @@ impl Conn {
 
     /// SND.WND in bytes, scaled (RFC 7323 section 2.2).
     pub fn window(&self) -> u32 {
-        u32::from(self.snd_wnd) << (self.bits & 0x0f)
+        u32::from(self.snd_wnd) << self.wscale().unwrap_or(0)
     }
 
-    /// Sets the peer's window scale, 0 to 14.
-    pub fn set_wscale(&mut self, shift: u8) {
-        self.bits = self.bits & 0xf0 | shift.min(14);
+    /// The peer's window scale, 0 to 14, or `None` if its SYN had no such option.
+    pub fn wscale(&self) -> Option<u8> {
+        let shift = self.bits & 0x0f;
+        (shift != UNSCALED).then_some(shift)
+    }
+
+    /// Sets the peer's window scale, at most 14, or `None` if its SYN had no such option.
+    pub fn set_wscale(&mut self, shift: Option<u8>) {
+        self.bits = self.bits & 0xf0 | shift.map_or(UNSCALED, |shift| shift.min(14));
     }
 
     /// Whether `flag` is set.

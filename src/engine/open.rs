@@ -5,7 +5,7 @@ use super::locals::Listener;
 use super::output::Output;
 use super::segment::Answer;
 use crate::conn::path::Path;
-use crate::conn::record::{Conn, SCALED, State};
+use crate::conn::record::{Conn, State};
 use crate::conn::slab::ConnId;
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
@@ -128,8 +128,8 @@ impl<S: Service> Engine<S> {
         let conn = &self.table.slab[slot];
         let passive = conn.state == State::SynReceived;
         // RFC 7323 section 2.2: the option is offered, and returned only to those who offered it.
-        let wscale = (!passive || conn.has(SCALED)).then_some(0);
-        let options = SynOptions { mss: Some(self.mss_max(slot)), wscale };
+        let wscale = (!passive || conn.wscale().is_some()).then_some(0);
+        let options = SynOptions { mss: Some(self.mss_max(slot)), wscale, sack_permitted: false };
         let path = &self.table.paths[conn.path];
         let segment = Outgoing {
             ethernet: &path.ethernet,

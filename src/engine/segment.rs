@@ -105,7 +105,7 @@ impl<S: Service> Engine<S> {
             }
             Verdict::Abort => {
                 self.reset(slot, output);
-                self.remove(slot, CloseReason::ResetByUs);
+                self.remove(slot, CloseReason::ClosedByUs);
                 Ok(())
             }
             Verdict::Accept(_) | Verdict::Reopen => unreachable!("carried out by on_segment"),

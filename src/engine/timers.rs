@@ -73,7 +73,7 @@ impl<S: Service> Engine<S> {
         let slot = flight.conn;
         if flight.retries >= DATA_RETRIES_MAX {
             self.reset(slot, output);
-            self.remove(slot, CloseReason::TimedOut);
+            self.remove(slot, CloseReason::UserTimeout);
             return;
         }
         flight.retries += 1;
@@ -90,13 +90,13 @@ impl<S: Service> Engine<S> {
             State::SynReceived => SYN_ACK_RETRIES_MAX,
             State::TimeWait => return self.remove(slot, CloseReason::ClosedByUs),
             // The peer never closed its side.
-            State::FinWait2 => return self.remove(slot, CloseReason::TimedOut),
+            State::FinWait2 => return self.remove(slot, CloseReason::ClosedByUs),
             _ if !conn.has(CLOSE_DUE) => return,
             _ if self.has_flight_for(slot) => return self.transmit(slot, 0, true, now, output),
             _ => return self.close_later(slot, now),
         };
         if conn.attempts >= retries_max {
-            return self.remove(slot, CloseReason::TimedOut);
+            return self.remove(slot, CloseReason::UserTimeout);
         }
         let conn = &mut self.table.slab[slot];
         conn.attempts += 1;

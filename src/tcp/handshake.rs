@@ -1,7 +1,7 @@
 //! Opening: what a SYN says about its sender, and segments in SYN-SENT.
 
 use super::reset::{self, Reset};
-use crate::conn::record::{Conn, SCALED};
+use crate::conn::record::{Conn, SACK_PERMITTED};
 use crate::drops::DropReason;
 use crate::wire::addr::Address;
 use crate::wire::packet::Segment;
@@ -25,13 +25,12 @@ pub fn learn(conn: &mut Conn, segment: &Segment, mss_max: u16) {
     let default = if conn.remote_addr.is_v4() { 536 } else { 1220 };
     conn.mss = segment.options.mss.unwrap_or(default).clamp(MSS_MIN, mss_max.max(MSS_MIN));
     conn.rcv_nxt = segment.seq + 1;
-    let shift = segment.options.wscale.unwrap_or(0);
-    conn.set_wscale(shift);
-    if segment.options.wscale.is_some() {
-        conn.set(SCALED);
+    conn.set_wscale(segment.options.wscale);
+    if segment.options.sack_permitted {
+        conn.set(SACK_PERMITTED);
     }
     // Kept as all windows are, in units of the scale.
-    conn.snd_wnd = segment.window >> shift;
+    conn.snd_wnd = segment.window >> conn.wscale().unwrap_or(0);
 }
 
 /// What a segment does to a connection in SYN-SENT.

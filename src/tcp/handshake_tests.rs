@@ -41,7 +41,7 @@ const V6: Address = Address([0xfd; 16]);
 
 #[test]
 fn the_mss_is_the_peers_within_what_fits_and_what_is_believed() {
-    let mss = |remote, mss| learned(remote, 0, SynOptions { mss, wscale: None }).mss;
+    let mss = |remote, mss| learned(remote, 0, SynOptions { mss, ..SynOptions::default() }).mss;
     assert_eq!((mss(V4, None), mss(V6, None)), (536, 1220));
     assert_eq!((mss(V4, Some(1460)), mss(V4, Some(u16::MAX))), (1460, 1460));
     assert_eq!((mss(V6, Some(1440)), mss(V6, Some(9000))), (1440, 1440));
@@ -52,8 +52,8 @@ fn the_mss_is_the_peers_within_what_fits_and_what_is_believed() {
 #[test]
 fn the_window_of_a_syn_is_not_scaled_and_never_grows_by_being_kept() {
     let scaled = |window, wscale| {
-        let conn = learned(V4, window, SynOptions { mss: None, wscale });
-        assert_eq!(conn.has(SCALED), wscale.is_some());
+        let conn = learned(V4, window, SynOptions { wscale, ..SynOptions::default() });
+        assert_eq!(conn.wscale(), wscale);
         conn.window()
     };
     assert_eq!(scaled(65_535, None), 65_535);

@@ -17,34 +17,43 @@ pub mod parked;
 pub mod reset;
 pub mod timing;
 
-/// Why a connection ended.
+/// Why a connection ended, or could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
     /// Both sides closed, the peer first.
     ClosedByPeer,
-    /// Both sides closed, this host first.
+    /// This host closed first. When data came that nobody would read any more, it did so with a
+    /// reset (RFC 1122 section 4.2.2.13).
     ClosedByUs,
     /// The peer reset the connection.
     ResetByPeer,
-    /// This host reset the connection, because data came that nobody would read
-    /// (RFC 1122 section 4.2.2.13).
-    ResetByUs,
-    /// The peer answered neither data, FIN nor SYN, however often they were sent again; or, after
-    /// this host had closed, never closed its own direction.
-    TimedOut,
-    /// The peer refused the connection.
+    /// The peer answered no keepalive probe (RFC 9293 section 3.8.4).
+    KeepaliveTimeout,
+    /// The peer did not acknowledge what was sent, SYN and FIN included, within the user timeout, or
+    /// however often it was sent again (RFC 9293 section 3.8.3).
+    UserTimeout,
+    /// The service missed the peer's heartbeats.
+    HeartbeatMissed,
+    /// The connection gave way to others when a limit was reached.
+    Evicted,
+    /// The peer refused the connection with a reset.
     Refused,
+    /// The network said that the peer cannot be reached, or nobody answered for its address.
+    Unreachable,
 }
 
 impl CloseReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [CloseReason; 6] = [
+    pub const ALL: [CloseReason; 9] = [
         CloseReason::ClosedByPeer,
         CloseReason::ClosedByUs,
         CloseReason::ResetByPeer,
-        CloseReason::ResetByUs,
-        CloseReason::TimedOut,
+        CloseReason::KeepaliveTimeout,
+        CloseReason::UserTimeout,
+        CloseReason::HeartbeatMissed,
+        CloseReason::Evicted,
         CloseReason::Refused,
+        CloseReason::Unreachable,
     ];
 
     /// The reason's name in status lines and in JSON.
@@ -53,9 +62,12 @@ impl CloseReason {
             CloseReason::ClosedByPeer => "closed_by_peer",
             CloseReason::ClosedByUs => "closed_by_us",
             CloseReason::ResetByPeer => "reset_by_peer",
-            CloseReason::ResetByUs => "reset_by_us",
-            CloseReason::TimedOut => "timed_out",
+            CloseReason::KeepaliveTimeout => "keepalive_timeout",
+            CloseReason::UserTimeout => "user_timeout",
+            CloseReason::HeartbeatMissed => "heartbeat_missed",
+            CloseReason::Evicted => "evicted",
             CloseReason::Refused => "refused",
+            CloseReason::Unreachable => "unreachable",
         }
     }
 }

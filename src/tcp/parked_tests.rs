@@ -248,7 +248,7 @@ fn an_old_acknowledgment_changes_nothing_and_a_too_old_one_is_challenged() {
 #[test]
 fn a_large_window_makes_older_acknowledgments_plausible() {
     let mut conn = conn(Established);
-    conn.set_wscale(7);
+    conn.set_wscale(Some(7));
     let old = |age| acking(SND_UNA.wrapping_sub(age), segment(ACK, 0, 0));
     let judged = |age| judge(&conn, SeqNumber(SND_NXT), RCV_WND, &old(age));
     assert!(matches!(judged(1000 << 7), Verdict::Accept(_)));

@@ -92,7 +92,7 @@ fn tcp_repr<'a>(segment: &Outgoing<'a>) -> TcpRepr<'a> {
         window_len: segment.window,
         window_scale: segment.options.wscale,
         max_seg_size: segment.options.mss,
-        sack_permitted: false,
+        sack_permitted: segment.options.sack_permitted,
         sack_ranges: [None; 3],
         timestamp: None,
         payload: segment.payload,

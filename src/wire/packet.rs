@@ -76,6 +76,8 @@ pub struct SynOptions {
     pub mss: Option<u16>,
     /// Window scale, at most 14 (RFC 7323 section 2).
     pub wscale: Option<u8>,
+    /// Whether selective acknowledgments are permitted (RFC 2018 section 2).
+    pub sack_permitted: bool,
 }
 
 /// A message to the address layer.
@@ -346,6 +348,7 @@ fn syn_options(mut bytes: &[u8]) -> SynOptions {
             TcpOption::MaxSegmentSize(mss) => options.mss = Some(mss),
             // RFC 7323 section 2.3: a shift above 14 is taken as 14.
             TcpOption::WindowScale(shift) => options.wscale = Some(shift.min(14)),
+            TcpOption::SackPermitted => options.sack_permitted = true,
             _ => {}
         }
         bytes = rest;

@@ -69,6 +69,7 @@ proptest! {
         (v4, fin, syn, rst, ack) in any::<(bool, bool, bool, bool, bool)>(),
         (seq, ack_number, window) in any::<(u32, u32, u16)>(),
         (mss, wscale) in (proptest::option::of(any::<u16>()), proptest::option::of(0u8..=14)),
+        sack_permitted: bool,
         (remote_port, local_port) in (1u16.., 1u16..),
         tags in proptest::collection::vec((0u8..2, any::<u8>()), 0..3),
         payload in proptest::collection::vec(any::<u8>(), 0..200),
@@ -83,7 +84,7 @@ proptest! {
         let mut flow = flow(v4);
         (flow.remote.port, flow.local.port) = (remote_port, local_port);
         let options = match flags.syn {
-            true => SynOptions { mss, wscale },
+            true => SynOptions { mss, wscale, sack_permitted },
             false => SynOptions::default(),
         };
         let sent = Segment {

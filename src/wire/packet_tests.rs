@@ -258,7 +258,8 @@ fn options_that_lie_end_the_list() {
     }
     assert_eq!(options_of(&[2, 4, 5, 0xb4, 3, 2, 7, 0]), mss(1460), "what came before counts");
     assert_eq!(options_of(&[254, 4, 1, 2, 2, 4, 5, 0xb4]), mss(1460), "unknown: stepped over");
-    assert_eq!(options_of(&[4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 2, 4, 5, 0xb4]), mss(1460));
+    let sack = SynOptions { sack_permitted: true, ..mss(1460) };
+    assert_eq!(options_of(&[4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 2, 4, 5, 0xb4]), sack);
     assert_eq!(options_of(&[5]), none);
     assert_eq!(options_of(&[2; 40]), none);
 }

@@ -62,7 +62,10 @@ fn a_connection_over_both_families() {
         let (mut host, mut peer) = connecting(client);
         let syn = establish(&mut host, &mut peer);
         let mss = if client.starts_with('[') { 1440 } else { 1460 };
-        assert_eq!(syn.options, SynOptions { mss: Some(mss), wscale: Some(0) });
+        assert_eq!(
+            syn.options,
+            SynOptions { mss: Some(mss), wscale: Some(0), sack_permitted: false }
+        );
         assert_eq!(host.events(), [Event::Open(host.id())]);
         let counters = host.engine.counters();
         assert_eq!((counters.connected, counters.accepted, counters.established), (1, 0, 1));
@@ -170,7 +173,7 @@ fn nobody_answers() {
     let seconds: Vec<u64> = repeats.iter().map(|(at, _)| at.since(start).as_secs()).collect();
     assert_eq!(seconds, [1, 3, 7, 15, 31, 63, 123]);
     assert!(repeats.iter().all(|(_, frame)| peer.read(frame) == first));
-    assert_eq!(host.events(), [Event::Closed(CloseReason::TimedOut)]);
+    assert_eq!(host.events(), [Event::Closed(CloseReason::UserTimeout)]);
     assert_eq!(host.state(), State::Free);
 }
 

@@ -110,7 +110,7 @@ fn fin_wait_2_ends_by_itself() {
     assert_eq!(host.state(), State::FinWait2);
     host.seconds(1);
     assert_eq!(host.state(), State::Free);
-    assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::TimedOut)));
+    assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::ClosedByUs)));
     assert!(only(peer.tell(&mut host, FIN, b"")).flags.rst, "the late FIN finds nobody");
 }
 
@@ -141,7 +141,7 @@ fn data_after_the_server_closed_is_reset() {
         let reset = only(peer.tell(&mut host, ACK, b"more"));
         assert!(reset.flags.rst && reset.seq == fin.seq + 1, "{reset:?}");
         assert_eq!((host.state(), host.engine.flights.len()), (State::Free, 0));
-        assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::ResetByUs)));
+        assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::ClosedByUs)));
     }
 }
 

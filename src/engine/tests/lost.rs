@@ -27,7 +27,7 @@ fn data_is_sent_again_with_growing_pauses_until_a_reset_gives_it_up() {
     }
     let last = peer.read(&last);
     assert!(last.flags.rst && last.seq == peer.ack + 5 && last.ack == peer.seq);
-    assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::TimedOut)));
+    assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::UserTimeout)));
     assert_eq!((host.state(), host.engine.flights.len()), (State::Free, 0));
     let counters = host.engine.counters();
     assert_eq!((counters.retransmitted, counters.resets), (u64::from(DATA_RETRIES_MAX), 1));
@@ -131,7 +131,7 @@ fn a_fin_is_sent_again_in_every_state_that_waits_for_its_acknowledgment() {
         }
         assert!(peer.read(&only(host.seconds(3))).flags.rst);
         assert_eq!(
-            (host.state(), host.engine.counters().closed(CloseReason::TimedOut)),
+            (host.state(), host.engine.counters().closed(CloseReason::UserTimeout)),
             (State::Free, 1)
         );
     }

@@ -17,7 +17,7 @@ fn a_handshake_over_both_families() {
         let mut peer = Peer::to(target, 40_000);
         let syn_ack = peer.syn(&mut host);
         let mss = if target.starts_with('[') { 1440 } else { 1460 };
-        assert_eq!(syn_ack.options, SynOptions { mss: Some(mss), wscale: None });
+        assert_eq!(syn_ack.options, SynOptions { mss: Some(mss), ..SynOptions::default() });
         assert_eq!(syn_ack.window, 2920);
         assert_eq!((host.state(), host.events()), (State::SynReceived, vec![]));
         assert_eq!(peer.tell(&mut host, ACK, b""), []);
@@ -71,7 +71,7 @@ fn the_syn_ack_is_repeated_with_growing_pauses_and_then_given_up() {
     }
     assert_eq!((host.state(), host.events()), (State::Free, vec![]));
     let counters = host.engine.counters();
-    assert_eq!((counters.retransmitted, counters.closed(CloseReason::TimedOut)), (5, 1));
+    assert_eq!((counters.retransmitted, counters.closed(CloseReason::UserTimeout)), (5, 1));
     assert_eq!(counters.resets, 0);
 }
 

@@ -61,7 +61,7 @@ impl Peer {
             seq: SeqNumber(0xffff_fff0),
             ack: SeqNumber(0),
             window: 65_535,
-            options: SynOptions { mss: Some(1460), wscale: None },
+            options: SynOptions { mss: Some(1460), ..SynOptions::default() },
             mac: PEER_MAC,
             tags: Vec::new(),
         }
