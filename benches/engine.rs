@@ -56,7 +56,8 @@ impl World {
         config.connections_max = u32::try_from(clients).unwrap();
         config.flights_max = Config::flights_for(config.connections_max);
         config.owned = vec![Owned { addr: SERVER.addr, range_len: 32, link_len: 8 }];
-        config.listeners = vec![Listener { endpoint: SERVER, tag: Builtin::Line.tag() }];
+        config.listeners =
+            vec![Listener { endpoint: SERVER, tag: Builtin::Line.tag(), profile: None }];
         World {
             engine: Engine::new(config, Builtins, Instant::ZERO),
             pool: memory::pair(1024, 2048, 64).0,

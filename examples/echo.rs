@@ -39,7 +39,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let addr = Address::from(ip);
     let mut config = Config::new(attachment.interface().mac, secret()?, secret()?);
     config.owned = vec![Owned { addr, range_len: all_bits, link_len: all_bits }];
-    config.listeners = vec![Listener { endpoint: Endpoint { addr, port: 7 }, tag: 0 }];
+    config.listeners =
+        vec![Listener { endpoint: Endpoint { addr, port: 7 }, tag: 0, profile: None }];
     let clock = Clock::start();
     for link in links {
         let engine = Engine::new(config.clone(), Echo, clock.now());

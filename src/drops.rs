@@ -63,6 +63,8 @@ drop_reasons! {
     TableFull = "table_full",
     /// A SYN while every path (local address and next hop) is in use.
     PathsFull = "paths_full",
+    /// A SYN while every pair of a service and a keepalive profile is in use.
+    ProfilesFull = "profiles_full",
     /// Data or a FIN not taken, because every in-flight buffer is in use; the peer sends it again.
     FlightsFull = "flights_full",
     /// Data past the next expected byte; answered with a duplicate acknowledgment.

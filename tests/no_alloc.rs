@@ -116,6 +116,7 @@ impl Pair {
         let listener = |builtin: Builtin, port| Listener {
             endpoint: Endpoint { addr: SERVER, port },
             tag: builtin.tag(),
+            profile: None,
         };
         let listeners = vec![listener(Builtin::Echo, 7), listener(Builtin::Line, 7000)];
         Pair {

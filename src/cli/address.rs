@@ -1,5 +1,6 @@
 //! CIDRs and listen URLs as arguments.
 
+use super::liveness::{BadQuery, Overrides};
 use crate::service::builtin::{Builtin, UnknownService};
 use crate::wire::addr::Address;
 use std::fmt;
@@ -53,6 +54,8 @@ impl FromStr for Cidr {
 pub(super) struct ListenUrl {
     pub(super) service: Builtin,
     pub(super) endpoint: SocketAddr,
+    /// What follows a `?`.
+    pub(super) overrides: Overrides,
 }
 
 /// Why an argument is no [`ListenUrl`].
@@ -64,6 +67,8 @@ pub(super) enum BadUrl {
     Form(String),
     #[error(transparent)]
     Service(#[from] UnknownService),
+    #[error("'{0}': {1}")]
+    Query(String, BadQuery),
     #[error("'{0}': port 0 cannot be listened on")]
     PortZero(String),
     #[error("'{0}': not an address that a host can have; name the one to listen on")]
@@ -77,12 +82,17 @@ impl FromStr for ListenUrl {
         let form = || BadUrl::Form(text.to_owned());
         let (service, endpoint) = text.split_once("://").ok_or_else(form)?;
         let service = service.parse::<Builtin>()?;
+        let (endpoint, overrides) = match endpoint.split_once('?') {
+            Some((endpoint, query)) => (endpoint, query.parse()),
+            None => (endpoint, Ok(Overrides::default())),
+        };
+        let overrides = overrides.map_err(|error| BadUrl::Query(text.to_owned(), error))?;
         let endpoint: SocketAddr = endpoint.parse().map_err(|_| form())?;
         if endpoint.port() == 0 {
             return Err(BadUrl::PortZero(text.to_owned()));
         }
         match is_host(endpoint.ip()) {
-            true => Ok(ListenUrl { service, endpoint }),
+            true => Ok(ListenUrl { service, endpoint, overrides }),
             false => Err(BadUrl::NoHost(text.to_owned())),
         }
     }
@@ -134,6 +144,7 @@ mod tests {
             ("echo://fd77::1:7", "is not SERVICE://ADDRESS:PORT"),
             ("echo://10.77.0.1:70000", "is not SERVICE://ADDRESS:PORT"),
             ("echo://10.77.0.1:0", "port 0"),
+            ("echo://10.77.0.1:7?keepalive-time=soon", "no value"),
             ("echo://0.0.0.0:7", "not an address that a host can have"),
         ] {
             let error = text.parse::<ListenUrl>().unwrap_err().to_string();

@@ -209,7 +209,7 @@ fn in_memory(clients: &Clients<'_>) -> anyhow::Result<Summary> {
     config.flights_max = Config::flights_for(config.connections_max);
     config.owned = vec![Owned { addr: SERVER, range_len: 32, link_len: LINK_LEN }];
     let endpoint = Endpoint { addr: SERVER, port: PORT };
-    config.listeners = vec![Listener { endpoint, tag: Builtin::Line.tag() }];
+    config.listeners = vec![Listener { endpoint, tag: Builtin::Line.tag(), profile: None }];
     let stop_server = Arc::new(AtomicBool::new(false));
     let shared = Shared::new(stop_server.clone());
     let mut held = 0;

@@ -4,6 +4,7 @@
 //! - `demo`: the main job in one command
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
 //! - `capture`: `--pcap`
+//! - `liveness`: keepalive and the user timeout
 //! - `network`: the test network of `demo`
 //! - `server`: the server process of `demo`
 //! - `status`: status lines; `summary`: the JSON summary
@@ -15,6 +16,7 @@
 mod address;
 mod capture;
 mod demo;
+mod liveness;
 mod network;
 mod secrets;
 mod serve;

@@ -2,7 +2,7 @@
 
 use super::address::{Cidr, ListenUrl};
 use super::status::Status;
-use super::{Failure, capture, failed, refused, say, secrets, signals};
+use super::{Failure, capture, failed, liveness, refused, say, secrets, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
@@ -54,6 +54,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     queues: Option<u32>,
 
+    #[command(flatten)]
+    liveness: liveness::Args,
+
     /// Write every frame, both ways, to this file in pcap format.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -83,6 +86,7 @@ enum Format {
 /// Serves until SIGINT or SIGTERM.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     check_listeners(&args.listen).map_err(refused)?;
+    check_liveness(args).map_err(refused)?;
     if args.die_with_parent {
         let signal = Some(rustix::process::Signal::TERM);
         rustix::process::set_parent_process_death_signal(signal).map_err(refused)?;
@@ -111,6 +115,12 @@ fn check_listeners(urls: &[ListenUrl]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Periods outside their limits are found before anything is attached.
+fn check_liveness(args: &Args) -> anyhow::Result<()> {
+    args.liveness.profile()?;
+    args.listen.iter().try_for_each(|url| listener(url, &args.liveness).map(drop))
 }
 
 fn request(args: &Args) -> Request {
@@ -143,7 +153,9 @@ fn make_shard(
     config.connections_max = args.max_connections.div_ceil(attachment.queues());
     config.flights_max = Config::flights_for(config.connections_max);
     config.owned = args.address.iter().map(owned).collect();
-    config.listeners = args.listen.iter().map(listener).collect();
+    config.profile = args.liveness.profile()?;
+    let listeners = args.listen.iter().map(|url| listener(url, &args.liveness));
+    config.listeners = listeners.collect::<anyhow::Result<_>>()?;
     let engine = Engine::try_new(config, Builtins, clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }
@@ -153,8 +165,12 @@ fn owned(cidr: &Cidr) -> Owned {
     Owned { addr, range_len: cidr.host_len(), link_len: cidr.prefix_len }
 }
 
-fn listener(url: &ListenUrl) -> Listener {
-    Listener { endpoint: Endpoint::from(url.endpoint), tag: url.service.tag() }
+fn listener(url: &ListenUrl, liveness: &liveness::Args) -> anyhow::Result<Listener> {
+    Ok(Listener {
+        endpoint: Endpoint::from(url.endpoint),
+        tag: url.service.tag(),
+        profile: url.overrides.profile(liveness).with_context(|| url.to_string())?,
+    })
 }
 
 /// Says what was attached, and where.

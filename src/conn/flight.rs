@@ -25,6 +25,8 @@ pub struct Flight {
     pub fin: bool,
     /// How often the flight was sent again since the last progress.
     pub retries: u8,
+    /// When its first byte was sent, or the last progress was made.
+    pub since: Tick,
     /// When it is sent again.
     pub deadline: Tick,
     links: Links,
@@ -71,6 +73,7 @@ impl Flights {
             len: 0,
             fin: false,
             retries: 0,
+            since: Tick(0),
             deadline: Tick(0),
             links: Links::UNLINKED,
         };

@@ -76,8 +76,9 @@ pub struct Conn {
     pub state: State,
     /// The peer's window scale in the low four bits (15: none), flags above: see [`Conn::has`].
     pub bits: u8,
-    /// Which service runs on the connection, as the embedder numbered them.
-    pub tag: u8,
+    /// Which service runs on the connection, and how it finds out that its peer has gone: a number
+    /// of the engine's.
+    pub class: u8,
     /// How often the SYN, or later the keepalive probe, was repeated; in FIN-WAIT-2, how many
     /// segments that brought nothing were answered.
     pub attempts: u8,
@@ -118,7 +119,7 @@ impl Conn {
         mss: 0,
         state: State::Free,
         bits: UNSCALED,
-        tag: 0,
+        class: 0,
         attempts: 0,
         service: [0; 8],
     };

@@ -1,6 +1,7 @@
 //! What an engine is made with.
 
 use super::locals::{Listener, Owned};
+use crate::tcp::keepalive::Profile;
 use crate::tcp::timing;
 use crate::time::Duration;
 use crate::wire::addr::Secret;
@@ -25,6 +26,9 @@ pub struct Config {
     /// Resets sent a second to segments that have no connection (RFC 9293 leaves the limit open;
     /// without one, a flood of segments is answered by a flood of resets).
     pub resets_per_second: u32,
+    /// How connections find out that their peers have gone: not at all, unless set (RFC 9293 section
+    /// 3.8.4, MUST-25).
+    pub profile: Profile,
     /// How long TIME-WAIT lasts.
     pub time_wait: Duration,
     /// Timers looked at in one call.
@@ -48,6 +52,7 @@ impl Config {
             connections_max: CONNECTIONS,
             flights_max: Self::flights_for(CONNECTIONS),
             resets_per_second: 1_000,
+            profile: Profile::default(),
             time_wait: timing::TIME_WAIT,
             timers_per_call: 1_024,
             hash_secret,

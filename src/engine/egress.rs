@@ -3,10 +3,11 @@
 use super::Engine;
 use super::output::Output;
 use super::segment::Answer;
-use crate::conn::flight::FLIGHT_LEN_MAX;
+use crate::conn::flight::{FLIGHT_LEN_MAX, Flight};
 use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::frame::FramePool;
 use crate::service::Service;
+use crate::tcp::timing;
 use crate::time::{Instant, Tick};
 use crate::wire::emit::Outgoing;
 use crate::wire::packet::{Flags, SynOptions};
@@ -40,7 +41,7 @@ impl<S: Service> Engine<S> {
     /// the segments of one answer hold, or it would drop the rest.
     pub(super) fn receive_window(&self, slot: u32) -> u16 {
         let conn = &self.table.slab[slot];
-        let asked = self.service.receive_window(conn.tag);
+        let asked = self.service.receive_window(self.classes[conn.class].tag);
         // Who asks for more than a flight does not answer. Before the peer's SYN its segment size is
         // not known, and 0.
         if asked > FLIGHT_LEN_MAX || conn.mss == 0 {
@@ -102,6 +103,7 @@ impl<S: Service> Engine<S> {
             };
             flight = fresh;
             self.table.slab[slot].flight = flight;
+            self.flights[flight].since = Tick::of(now);
             self.restart_flight_timer(flight, now);
         }
         let sent_before = usize::from(self.flights[flight].len);
@@ -169,9 +171,27 @@ impl<S: Service> Engine<S> {
         self.counters.resets += u64::from(sent);
     }
 
+    /// Sends a keepalive probe: an empty segment below what the peer expects, which it must answer.
+    /// RFC 9293 section 3.8.4: `SEG.SEQ = SND.NXT-1`, here without the garbage byte.
+    pub(super) fn probe<P: FramePool>(&mut self, slot: u32, output: &mut Output<'_, P>) {
+        let seq = self.snd_nxt(slot) - 1;
+        let sent = self.send_empty(slot, seq, Flags { ack: true, ..Flags::default() }, output);
+        self.counters.probes += u64::from(sent);
+    }
+
     fn send_bare<P: FramePool>(
         &mut self,
         slot: u32,
+        flags: Flags,
+        output: &mut Output<'_, P>,
+    ) -> bool {
+        self.send_empty(slot, self.snd_nxt(slot), flags, output)
+    }
+
+    fn send_empty<P: FramePool>(
+        &mut self,
+        slot: u32,
+        seq: SeqNumber,
         flags: Flags,
         output: &mut Output<'_, P>,
     ) -> bool {
@@ -179,7 +199,7 @@ impl<S: Service> Engine<S> {
         let segment = Outgoing {
             ethernet: &self.table.paths[conn.path].ethernet,
             flow: self.table.flow(slot),
-            seq: self.snd_nxt(slot),
+            seq,
             ack: conn.rcv_nxt,
             flags,
             window: self.receive_window(slot),
@@ -191,8 +211,12 @@ impl<S: Service> Engine<S> {
 
     /// Starts the retransmission timer of `flight` (RFC 6298 sections 5.1 and 5.3).
     pub(super) fn restart_flight_timer(&mut self, flight: u32, now: Instant) {
-        let retries = self.flights[flight].retries;
-        let deadline = Tick::of(now).after(crate::tcp::timing::rto(retries));
+        let Flight { conn, retries, since, .. } = self.flights[flight];
+        let mut deadline = Tick::of(now).after(timing::rto(retries));
+        if let Some(timeout) = self.profile(conn).user_timeout {
+            let given_up = since.after(timeout);
+            deadline = if deadline.reached(given_up) { given_up } else { deadline };
+        }
         self.flights[flight].deadline = deadline;
         self.flight_wheel.schedule(&mut self.flights, flight, deadline);
     }
@@ -203,6 +227,11 @@ impl<S: Service> Engine<S> {
         if flight != NONE {
             self.flight_wheel.cancel(&mut self.flights, flight);
             self.flights.remove(flight);
+            // A connection with data in flight needs no keepalive timer; now it may again.
+            let conn = &self.table.slab[slot];
+            if conn.state.can_send() && !conn.links.is_linked() {
+                self.start_timer(slot);
+            }
         }
     }
 }

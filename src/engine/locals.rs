@@ -1,5 +1,6 @@
 //! Which addresses are this engine's, and which of their endpoints accept connections.
 
+use crate::tcp::keepalive::Profile;
 use crate::wire::addr::{Address, Endpoint};
 
 /// Addresses that the engine answers for alone: ARP, NDP, ICMP and TCP.
@@ -21,6 +22,9 @@ pub struct Listener {
     pub endpoint: Endpoint,
     /// The tag of its connections: which service runs on them.
     pub tag: u8,
+    /// How its connections find out that their peers have gone, if not as
+    /// [`super::config::Config::profile`] says.
+    pub profile: Option<Profile>,
 }
 
 /// The addresses and endpoints of an engine.

@@ -9,16 +9,17 @@
 //! A frame that goes in is either sent, as the answer, or given back to its pool, before the call
 //! returns: between calls the engine owns no frame.
 //!
-//! - [`config`]: settings and limits
+//! - [`config`]: settings and limits; `classes`: services with their keepalive profiles
 //! - [`counters`]: what is counted
 //! - [`locals`]: owned addresses and listeners
 //! - `ingress`: from a batch of frames to connections and the control plane
 //! - `open`: passive and active opens
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
-//! - `timers`: retransmission, FIN-WAIT-2, TIME-WAIT
+//! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
 //! - `control`: ARP, NDP, ping; `neighbor`: asking for hardware addresses; `output`: frames going out
 
+mod classes;
 pub mod config;
 mod control;
 pub mod counters;
@@ -32,7 +33,7 @@ mod segment;
 mod timers;
 
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
-use crate::conn::record::{CLOSE_DUE, State};
+use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::conn::slab::ConnId;
 use crate::conn::table::{OutOfMemory, Table};
 use crate::conn::wheel::Wheel;
@@ -40,7 +41,9 @@ use crate::frame::{Frame, FramePool};
 use crate::service::{Service, ServiceState};
 use crate::tcp::CloseReason;
 use crate::tcp::isn::IsnGenerator;
+use crate::tcp::keepalive::Profile;
 use crate::time::{Instant, Tick};
+use classes::{Class, Classes};
 use config::Config;
 use control::ControlPlane;
 use counters::Counters;
@@ -65,6 +68,7 @@ pub struct Engine<S> {
     /// Times the flights.
     flight_wheel: Wheel,
     isns: IsnGenerator,
+    classes: Classes,
     control: ControlPlane,
     neighbors: Neighbors,
     counters: Counters,
@@ -80,9 +84,9 @@ pub enum CommandError {
     /// The connection has ended, or is closing.
     #[error("the connection has ended")]
     Gone,
-    /// There is more in flight than leaves room, the peer's window is too small, or every flight is
-    /// in use: try again when the peer has answered.
-    #[error("the connection cannot send now")]
+    /// There is more in flight than leaves room, the peer's window is too small, or every flight or
+    /// profile is in use: try again when the peer has answered.
+    #[error("the connection cannot do that now")]
     Busy,
 }
 
@@ -110,6 +114,7 @@ impl<S: Service> Engine<S> {
             wheel: Wheel::new(tick),
             flight_wheel: Wheel::new(tick),
             isns: IsnGenerator::new(config.isn_secret),
+            classes: Classes::new(),
             control: ControlPlane::new(config.mac),
             neighbors: Neighbors::new(config.mac),
             counters: Counters::default(),
@@ -169,6 +174,35 @@ impl<S: Service> Engine<S> {
         Ok(())
     }
 
+    /// Changes how a living connection finds out that its peer has gone. What was counted stays:
+    /// a peer silent for longer than the new keepalive time is probed at once.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when the connection has ended or is closing; `Busy` when there are too many different
+    /// profiles, 256 with the services that they are for.
+    pub fn set_profile(
+        &mut self,
+        id: ConnId,
+        profile: Profile,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        let slot = self.writable(id)?;
+        let class = Class { profile, ..self.classes[self.table.slab[slot].class] };
+        self.table.slab[slot].class = self.classes.number(class).ok_or(CommandError::Busy)?;
+        self.start_timer(slot);
+        let flight = self.table.slab[slot].flight;
+        if flight != NONE {
+            self.restart_flight_timer(flight, now);
+        }
+        Ok(())
+    }
+
+    /// How the connection in `slot` finds out that its peer has gone.
+    fn profile(&self, slot: u32) -> &Profile {
+        &self.classes[self.table.slab[slot].class].profile
+    }
+
     /// The slot of `id` if data can still be sent on it.
     fn writable(&self, id: ConnId) -> Result<u32, CommandError> {
         let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
@@ -224,7 +258,10 @@ impl<S: Service> Engine<S> {
         conn.state = state;
         match (was, state.can_send()) {
             (false, true) => self.counters.established += 1,
-            (true, false) => self.counters.established -= 1,
+            (true, false) => {
+                conn.attempts = 0;
+                self.counters.established -= 1;
+            }
             _ => {}
         }
     }
@@ -246,7 +283,8 @@ impl<S: Service> Engine<S> {
     fn tell_closed(&mut self, slot: u32, reason: CloseReason) {
         self.counters.close(reason);
         let conn = &self.table.slab[slot];
-        let (id, tag, state) = (self.table.slab.id(slot), conn.tag, conn.service);
+        let (id, tag, state) =
+            (self.table.slab.id(slot), self.classes[conn.class].tag, conn.service);
         let known = conn.state != State::SynReceived;
         if known {
             self.service.on_close(id, tag, state, reason);

@@ -1,6 +1,7 @@
 //! Passive and active opens.
 
 use super::Engine;
+use super::classes::Class;
 use super::locals::Listener;
 use super::output::Output;
 use super::segment::Answer;
@@ -34,7 +35,7 @@ pub enum ConnectError {
     /// There is a connection between these endpoints already.
     #[error("the endpoints are in use")]
     InUse,
-    /// All connection records or all paths are in use.
+    /// All connection records, paths, or pairs of a service and a keepalive profile are in use.
     #[error("all connections are in use")]
     Full,
 }
@@ -74,12 +75,14 @@ impl<S: Service> Engine<S> {
         if self.table.find(&flow, self.table.hash(&flow)).is_some() {
             return Err(ConnectError::InUse);
         }
+        let class = Class { tag, profile: self.config.profile };
+        let class = self.classes.number(class).ok_or(ConnectError::Full)?;
         let ethertype = if local.addr.is_v4() { ethernet::IPV4 } else { ethernet::IPV6 };
         let ethernet = EthernetHeader::new(mac, self.config.mac, ethertype);
         let path = Path { local: local.addr, ethernet };
         let inserted = self.table.insert(&flow, path, State::SynSent);
         let slot = inserted.map_err(|_| ConnectError::Full)?;
-        self.begin(slot, &flow, tag, now);
+        self.begin(slot, &flow, class, now);
         self.send_syn(slot, &mut output);
         Ok(self.table.slab.id(slot))
     }
@@ -96,11 +99,14 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let path = Path { local: segment.flow.local.addr, ethernet: header };
+        let profile = listener.profile.unwrap_or(self.config.profile);
+        let class = Class { tag: listener.tag, profile };
+        let class = self.classes.number(class).ok_or(DropReason::ProfilesFull)?;
         let slot = self.table.insert(&segment.flow, path, State::SynReceived)?;
         let mss_max = self.mss_max(slot);
         // Data in the SYN is not acknowledged; the peer sends it again.
         handshake::learn(&mut self.table.slab[slot], segment, mss_max);
-        self.begin(slot, &segment.flow, listener.tag, now);
+        self.begin(slot, &segment.flow, class, now);
         if let Some(past) = past {
             // RFC 9293 section 3.10.7.4 (MAY-2): the first number is to be "larger than the largest
             // sequence number it used on the previous connection incarnation"; that may have sent
@@ -113,11 +119,11 @@ impl<S: Service> Engine<S> {
     }
 
     /// Gives a new record its first sequence number and its handshake timer.
-    fn begin(&mut self, slot: u32, flow: &FlowKey, tag: u8, now: Instant) {
+    fn begin(&mut self, slot: u32, flow: &FlowKey, class: u8, now: Instant) {
         let isn = self.isns.isn(flow, now);
         let conn = &mut self.table.slab[slot];
         conn.snd_una = isn;
-        conn.tag = tag;
+        conn.class = class;
         conn.touched = Tick::of(now);
         self.start_timer(slot);
     }
@@ -192,6 +198,10 @@ impl<S: Service> Engine<S> {
         let conn = &mut self.table.slab[slot];
         conn.touched = Tick::of(now);
         conn.attempts = 0;
+        if self.profile(slot).keepalive.is_some() {
+            // It may be due before the handshake's timer, which else moves on by itself.
+            self.start_timer(slot);
+        }
         self.call_service(slot, now, answer, |service, context| service.on_open(context));
     }
 }

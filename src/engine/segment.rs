@@ -142,6 +142,7 @@ impl<S: Service> Engine<S> {
         conn.clear(CHALLENGED);
         if conn.state.can_send() {
             conn.touched = Tick::of(now);
+            conn.attempts = 0;
         }
         let taken = self.take_data(slot, &frame, accept, now, &mut answer, output);
         output.reuse(frame);
@@ -168,6 +169,7 @@ impl<S: Service> Engine<S> {
             // Progress, but not all: what is left was lost if this answers a retransmission.
             let repeat = self.flights[flight].retries > 0;
             self.flights.acknowledge(flight, acked.min(payload_len) as usize);
+            self.flights[flight].since = Tick::of(now);
             self.restart_flight_timer(flight, now);
             return if repeat { Acked::Repeat } else { Acked::Done };
         }
@@ -271,7 +273,7 @@ impl<S: Service> Engine<S> {
         let mut context = Context {
             id,
             now,
-            tag: conn.tag,
+            tag: self.classes[conn.class].tag,
             state: &mut conn.service,
             output: &mut self.scratch[..room.max(answer.written)],
             written: answer.written,

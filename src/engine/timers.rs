@@ -1,13 +1,16 @@
-//! Timers: SYN and SYN-ACK retransmission, FIN-WAIT-2, TIME-WAIT; and those of the flights.
+//! Timers: SYN and SYN-ACK retransmission, keepalive, FIN-WAIT-2, TIME-WAIT; and those of the flights.
 
 use super::Engine;
+use super::classes::Classes;
 use super::output::Output;
+use crate::conn::flight::Flight;
 use crate::conn::record::{CLOSE_DUE, Conn, State};
 use crate::conn::slab::Slab;
-use crate::conn::wheel::{Due, Links, Timers};
+use crate::conn::wheel::{Due, Links, Timers, Wheel};
 use crate::frame::{Frame, FramePool};
 use crate::service::Service;
 use crate::tcp::CloseReason;
+use crate::tcp::keepalive::{self, Profile};
 use crate::tcp::timing::{self, DATA_RETRIES_MAX, SYN_ACK_RETRIES_MAX, SYN_RETRIES_MAX};
 use crate::time::{Duration, Instant, Tick};
 
@@ -15,6 +18,7 @@ use crate::time::{Duration, Instant, Tick};
 /// from when the connection was last touched.
 struct Records<'a> {
     slab: &'a mut Slab,
+    classes: &'a Classes,
     time_wait: Duration,
 }
 
@@ -24,19 +28,20 @@ impl Timers for Records<'_> {
     }
 
     fn deadline(&self, index: u32) -> Option<Tick> {
-        deadline(&self.slab[index], self.time_wait)
+        let conn = &self.slab[index];
+        deadline(conn, &self.classes[conn.class].profile, self.time_wait)
     }
 }
 
 /// When the timer of `conn` is due, or `None` if it needs none.
-fn deadline(conn: &Conn, time_wait: Duration) -> Option<Tick> {
+fn deadline(conn: &Conn, profile: &Profile, time_wait: Duration) -> Option<Tick> {
     let after = match conn.state {
         State::SynSent | State::SynReceived => timing::rto(conn.attempts),
         State::FinWait2 => timing::FIN_WAIT_2,
         State::TimeWait => time_wait,
         _ if conn.has(CLOSE_DUE) => timing::rto(0),
-        // What is in flight has a timer of its own, and an idle connection needs none.
-        _ => return None,
+        // What is in flight has a timer of its own.
+        _ => return keepalive::deadline(conn, profile),
     };
     Some(conn.touched.after(after))
 }
@@ -53,9 +58,8 @@ impl<S: Service> Engine<S> {
             self.on_flight_timer(flight, now, &mut output);
         }
         loop {
-            let mut records =
-                Records { slab: &mut self.table.slab, time_wait: self.config.time_wait };
-            match self.wheel.pop(&mut records, tick, &mut budget) {
+            let (mut records, wheel) = self.records();
+            match wheel.pop(&mut records, tick, &mut budget) {
                 Due::Timer(slot) => self.on_timer(slot, now, &mut output),
                 Due::Nothing | Due::Later => break,
             }
@@ -69,14 +73,17 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) {
-        let flight = &mut self.flights[index];
-        let slot = flight.conn;
-        if flight.retries >= DATA_RETRIES_MAX {
+        let Flight { conn: slot, retries, since, .. } = self.flights[index];
+        let given_up = match self.profile(slot).user_timeout {
+            Some(timeout) => Tick::of(now).reached(since.after(timeout)),
+            None => retries >= DATA_RETRIES_MAX,
+        };
+        if given_up {
             self.reset(slot, output);
             self.remove(slot, CloseReason::UserTimeout);
             return;
         }
-        flight.retries += 1;
+        self.flights[index].retries = retries.saturating_add(1);
         self.restart_flight_timer(index, now);
         let sent = self.send_flight(slot, 0, 1, output);
         self.counters.retransmitted += u64::from(sent);
@@ -91,7 +98,7 @@ impl<S: Service> Engine<S> {
             State::TimeWait => return self.remove(slot, CloseReason::ClosedByUs),
             // The peer never closed its side.
             State::FinWait2 => return self.remove(slot, CloseReason::ClosedByUs),
-            _ if !conn.has(CLOSE_DUE) => return,
+            _ if !conn.has(CLOSE_DUE) => return self.on_silence(slot, now, output),
             _ if self.has_flight_for(slot) => return self.transmit(slot, 0, true, now, output),
             _ => return self.close_later(slot, now),
         };
@@ -106,19 +113,46 @@ impl<S: Service> Engine<S> {
         self.counters.retransmitted += u64::from(sent);
     }
 
+    /// The peer was silent for as long as its profile lets it.
+    fn on_silence<P: FramePool>(&mut self, slot: u32, now: Instant, output: &mut Output<'_, P>) {
+        match keepalive::due(&self.table.slab[slot], self.profile(slot), Tick::of(now)) {
+            keepalive::Due::Probe => {
+                let conn = &mut self.table.slab[slot];
+                let profile = &self.classes[conn.class].profile;
+                keepalive::probed(conn, profile, Tick::of(now));
+                self.start_timer(slot);
+                self.probe(slot, output);
+            }
+            keepalive::Due::GiveUp => {
+                self.reset(slot, output);
+                self.remove(slot, CloseReason::KeepaliveTimeout);
+            }
+        }
+    }
+
     /// Puts the record in `slot` into the wheel for its deadline. Needed when that comes nearer;
     /// a deadline that only moves on is found out when the old one comes.
     pub(super) fn start_timer(&mut self, slot: u32) {
-        let mut records = Records { slab: &mut self.table.slab, time_wait: self.config.time_wait };
+        let (mut records, wheel) = self.records();
         match records.deadline(slot) {
-            Some(deadline) => self.wheel.schedule(&mut records, slot, deadline),
-            None => self.wheel.cancel(&mut records, slot),
+            Some(deadline) => wheel.schedule(&mut records, slot, deadline),
+            None => wheel.cancel(&mut records, slot),
         }
     }
 
     /// Takes the record in `slot` out of the wheel.
     pub(super) fn cancel_timer(&mut self, slot: u32) {
-        let mut records = Records { slab: &mut self.table.slab, time_wait: self.config.time_wait };
-        self.wheel.cancel(&mut records, slot);
+        let (mut records, wheel) = self.records();
+        wheel.cancel(&mut records, slot);
+    }
+
+    /// The records and their wheel.
+    fn records(&mut self) -> (Records<'_>, &mut Wheel) {
+        let records = Records {
+            slab: &mut self.table.slab,
+            classes: &self.classes,
+            time_wait: self.config.time_wait,
+        };
+        (records, &mut self.wheel)
     }
 }

@@ -24,7 +24,7 @@ fn config(mac: u8, owned: Owned, connections: u32, flights: u32) -> Config {
 fn run(connections: u32, flights: u32) -> (Outcome, Heartbeat) {
     let owned = Owned { addr: SERVER.addr, range_len: 32, link_len: 16 };
     let mut server = config(1, owned, connections, connections);
-    server.listeners = vec![Listener { endpoint: SERVER, tag: Builtin::Line.tag() }];
+    server.listeners = vec![Listener { endpoint: SERVER, tag: Builtin::Line.tag(), profile: None }];
     let owned = Owned { addr: CLIENTS, range_len: 20, link_len: 16 };
     let clients = config(2, owned, connections, flights);
     let plan = Plan {

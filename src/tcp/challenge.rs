@@ -22,6 +22,12 @@ const FIN_WAIT_2_MAX: u8 = 32;
 /// Whether `segment`, which brings nothing to `conn`, is to be answered at `now`; it counts as
 /// answered then.
 pub fn is_due(conn: &mut Conn, segment: &Segment, now: Tick) -> bool {
+    if conn.state.can_send() && conn.attempts > 0 && is_probe(conn, segment) {
+        // The peer that is being probed probes too: it is alive.
+        conn.attempts = 0;
+        conn.touched = now;
+        conn.clear(CHALLENGED);
+    }
     if segment.payload_len() > 0 || segment.flags.fin {
         // Answers carry neither, so nothing can go round; and a sender counts the duplicate ACKs.
         return true;
@@ -35,6 +41,13 @@ pub fn is_due(conn: &mut Conn, segment: &Segment, now: Tick) -> bool {
             conn.attempts = conn.attempts.saturating_add(1);
             conn.attempts <= FIN_WAIT_2_MAX
         }
+        // The peer is being probed: `touched` times that, and what anybody could have sent is no sign
+        // of life. One answer between two probes.
+        _ if conn.attempts > 0 => {
+            let is_first = !conn.has(CHALLENGED);
+            conn.set(CHALLENGED);
+            is_first
+        }
         _ if conn.has(CHALLENGED) && !now.reached(conn.touched.after(INTERVAL)) => false,
         _ => {
             conn.set(CHALLENGED);
@@ -42,4 +55,10 @@ pub fn is_due(conn: &mut Conn, segment: &Segment, now: Tick) -> bool {
             true
         }
     }
+}
+
+/// Whether `segment` is a keepalive probe: it tells what the peer was last told, and only the peer
+/// knows both numbers (RFC 9293 section 3.8.4).
+fn is_probe(conn: &Conn, segment: &Segment) -> bool {
+    segment.flags.ack && segment.seq + 1 == conn.rcv_nxt && segment.ack == conn.snd_una
 }

@@ -6,6 +6,7 @@
 //! - [`challenge`]: how often segments that bring nothing are answered
 //! - [`handshake`]: SYN-SENT, and the SYN-ACK of a passive open
 //! - [`isn`]: initial sequence numbers
+//! - [`keepalive`]: probes for a silent peer, and the user timeout
 //! - [`parked`]: segments for a record: SYN-RECEIVED and the synchronized states
 //! - [`reset`]: the answer to a segment that has no connection
 //! - [`timing`]: retransmission, TIME-WAIT and other periods
@@ -13,6 +14,7 @@
 pub mod challenge;
 pub mod handshake;
 pub mod isn;
+pub mod keepalive;
 pub mod parked;
 pub mod reset;
 pub mod timing;

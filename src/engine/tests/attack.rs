@@ -175,9 +175,11 @@ fn syn_between(host: &mut Host, source: Endpoint, target: Endpoint) -> usize {
 fn addresses_that_no_honest_segment_has() {
     let mut config = config();
     config.owned.push(harness::owned("10.77.240.0", 20, 16));
-    config
-        .listeners
-        .push(crate::engine::locals::Listener { endpoint: endpoint("10.77.255.255:7"), tag: 0 });
+    config.listeners.push(crate::engine::locals::Listener {
+        endpoint: endpoint("10.77.255.255:7"),
+        tag: 0,
+        profile: None,
+    });
     let mut host = Host::new(config, Probe::default());
     let good = endpoint("10.77.0.2:1");
     let echo = endpoint(ECHO);

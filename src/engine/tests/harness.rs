@@ -36,7 +36,7 @@ pub(super) fn config() -> Config {
     for (port, service) in [(7, Builtin::Echo), (9, Builtin::Discard), (7000, Builtin::Line)] {
         for addr in ["10.77.0.1", "[fd77::1]"] {
             let endpoint = endpoint(&format!("{addr}:{port}"));
-            config.listeners.push(Listener { endpoint, tag: service.tag() });
+            config.listeners.push(Listener { endpoint, tag: service.tag(), profile: None });
         }
     }
     config

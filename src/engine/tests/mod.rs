@@ -4,6 +4,7 @@
 //! - `peer`: the other end of a connection, scripted segment by segment
 //! - `passive`, `active`: opens; `data`: both directions; `lost`: retransmission
 //! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
+//! - `keepalive`: silent peers, and the user timeout
 //! - `limits`: everything that can be full; `control`: ARP, NDP, ping; `command`: send and close
 //! - `soak`: two engines over a bad wire
 
@@ -16,6 +17,7 @@ mod command;
 mod control;
 mod data;
 mod harness;
+mod keepalive;
 mod limits;
 mod lost;
 mod passive;
