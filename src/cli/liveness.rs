@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 /// Flags for all listeners.
 #[derive(Clone, Copy, Debug, clap::Args)]
+#[group(id = "liveness")]
 pub(super) struct Args {
     /// Whether silent peers are probed: on or off. A listener may differ from this and the next four:
     /// echo://10.77.0.1:7?keepalive-time=60s&user-timeout=30s.

@@ -1,6 +1,7 @@
 //! Status lines: for people, and as JSON for a program that started this one.
 
 use crate::shard::Snapshot;
+use crate::tcp::CloseReason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,8 @@ pub(super) struct Status {
     pub(super) established: u64,
     /// Frames, and those dropped.
     pub(super) frames: Frames,
+    /// Connections that have ended, by reason; reasons that did not occur are left out.
+    pub(super) closed: BTreeMap<String, u64>,
 }
 
 /// Frames through an engine.
@@ -35,19 +38,35 @@ impl From<&Snapshot> for Status {
             connections: engine.connections,
             established: engine.established,
             frames: Frames { rx: engine.rx, tx: engine.tx, dropped },
+            closed: CloseReason::ALL
+                .into_iter()
+                .map(|reason| (reason.name().to_owned(), engine.closed(reason)))
+                .filter(|&(_, count)| count > 0)
+                .collect(),
         }
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { connections, established, frames } = self;
+        let Status { connections, established, frames, closed } = self;
         write!(f, "{connections} connections ({established} established)")?;
         write!(f, "  frames: {} in, {} out, ", frames.rx, frames.tx)?;
-        if frames.dropped.is_empty() {
-            return write!(f, "0 dropped");
-        }
-        write!(f, "{} dropped:", frames.dropped.values().sum::<u64>())?;
-        frames.dropped.iter().try_for_each(|(reason, count)| write!(f, " {reason} {count}"))
+        write!(f, "{} dropped", frames.dropped.values().sum::<u64>())?;
+        write_reasons(f, ":", &frames.dropped)?;
+        write_reasons(f, "  closed:", closed)
     }
+}
+
+/// The reasons with their counts, after `title`, if there are any.
+fn write_reasons(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    reasons: &BTreeMap<String, u64>,
+) -> fmt::Result {
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    f.write_str(title)?;
+    reasons.iter().try_for_each(|(reason, count)| write!(f, " {reason} {count}"))
 }

@@ -26,4 +26,5 @@ mod server;
 mod steering;
 mod streams;
 mod tools;
+mod vanish;
 mod vlan;

@@ -42,6 +42,7 @@ pub(crate) struct Status {
     pub(crate) rx: u64,
     pub(crate) tx: u64,
     pub(crate) dropped: BTreeMap<String, u64>,
+    pub(crate) closed: BTreeMap<String, u64>,
 }
 
 /// A running server; killed when dropped, on a panic too.
@@ -195,16 +196,23 @@ impl Status {
             rx: number()?,
             tx: number()?,
             dropped: BTreeMap::new(),
+            closed: BTreeMap::new(),
         };
         let total = number()?;
-        let mut words = reasons.trim_start_matches(':').split_whitespace();
-        let mut dropped = BTreeMap::new();
-        while let (Some(reason), Some(count)) = (words.next(), words.next()) {
-            dropped.insert(reason.to_owned(), count.parse().expect("a count after its reason"));
-        }
+        let (dropped, closed) = reasons.split_once("  closed:").unwrap_or((reasons, ""));
+        let [dropped, closed] = [dropped, closed].map(parse_reasons);
         assert_eq!(dropped.values().sum::<u64>(), total, "the reasons add up: {line}");
-        Some(Status { dropped, ..status })
+        Some(Status { dropped, closed, ..status })
     }
+}
+
+fn parse_reasons(text: &str) -> BTreeMap<String, u64> {
+    let mut words = text.trim_start_matches(':').split_whitespace();
+    let mut reasons = BTreeMap::new();
+    while let (Some(reason), Some(count)) = (words.next(), words.next()) {
+        reasons.insert(reason.to_owned(), count.parse().expect("a count after its reason"));
+    }
+    reasons
 }
 
 /// The command `tenmil serve` on the server's interface.
