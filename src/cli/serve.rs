@@ -57,6 +57,20 @@ pub(super) struct Args {
     #[command(flatten)]
     liveness: liveness::Args,
 
+    /// How long a connection that was closed from here first is remembered (TIME-WAIT).
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    time_wait: Duration,
+
+    /// Connections with data in flight at once, over all queues; each takes 2.9 KB when it is used.
+    /// Past it, data and closes wait until there is room. As many as connections, and no more than
+    /// 65536 a queue, unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 18))]
+    flights_max: Option<u32>,
+
+    /// Resets a second, on each queue, in answer to segments of no connection.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    resets_per_second: u32,
+
     /// Write every frame, both ways, to this file in pcap format.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -151,7 +165,12 @@ fn make_shard(
     let mut config = Config::new(interface.mac, secrets::draw()?, secrets::draw()?);
     config.mtu = u16::try_from(interface.mtu.min(u32::from(config.mtu)))?;
     config.connections_max = args.max_connections.div_ceil(attachment.queues());
-    config.flights_max = Config::flights_for(config.connections_max);
+    config.flights_max = match args.flights_max {
+        Some(flights_max) => flights_max.div_ceil(attachment.queues()),
+        None => Config::flights_for(config.connections_max),
+    };
+    config.time_wait = args.time_wait;
+    config.resets_per_second = args.resets_per_second;
     config.owned = args.address.iter().map(owned).collect();
     config.profile = args.liveness.profile()?;
     let listeners = args.listen.iter().map(|url| listener(url, &args.liveness));

@@ -1,12 +1,14 @@
 //! How `serve` ends: orderly on SIGINT and SIGTERM; and also when it is killed nothing is left.
 
+use std::io::{Read as _, Write as _};
+
 use rustix::process::Signal;
 use tenmil::shard::clock::Clock;
 use tenmil::time::{Duration, Instant};
 
-use crate::client::{ECHO, assert_echo, connect, noise};
+use crate::client::{ECHO, LINE, assert_echo, connect, noise};
 use crate::network::{Network, wait_for};
-use crate::server::Server;
+use crate::server::{DEFAULT_ARGS, Server};
 
 #[test]
 fn a_signal_ends_it_in_order_and_leaves_nothing() {
@@ -48,4 +50,19 @@ fn when_killed_it_leaves_nothing_and_can_be_started_again_at_once() {
             wait_for("the program to go", detached);
         }
     }
+}
+
+#[test]
+fn time_wait_lasts_as_long_as_asked() {
+    let test = "time_wait_lasts_as_long_as_asked";
+    let Some(network) = Network::make(test, &[]) else { return };
+    let args = [&["--time-wait", "2s"], DEFAULT_ARGS].concat();
+    let mut server = Server::start_with(&network, &args);
+    let mut stream = network.in_client(|| connect(LINE[1]));
+    stream.write_all(b"QUIT\n").expect("an open socket");
+    assert_eq!(stream.read(&mut [0; 8]).expect("an orderly end"), 0);
+    drop(stream);
+    let closed = server.wait_until("the close", |status| !status.closed.is_empty());
+    assert_eq!((closed.connections, closed.closed["closed_by_us"]), (1, 1), "in TIME-WAIT");
+    server.wait_until("its end", |status| status.connections == 0);
 }
