@@ -97,6 +97,7 @@ impl<S: Service> Engine<S> {
     ) -> Result<(), DropReason> {
         let path = Path { local: segment.flow.local.addr, ethernet: header };
         let slot = self.table.insert(&segment.flow, path, State::SynReceived)?;
+        self.counters.half_open += 1;
         let mss_max = self.mss_max(slot);
         // Data in the SYN is not acknowledged; the peer sends it again.
         handshake::learn(&mut self.table.slab[slot], segment, mss_max);

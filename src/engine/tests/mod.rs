@@ -4,7 +4,8 @@
 //! - `peer`: the other end of a connection, scripted segment by segment
 //! - `passive`, `active`: opens; `data`: both directions; `lost`: retransmission
 //! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
-//! - `limits`: everything that can be full; `control`: ARP, NDP, ping; `command`: send and close
+//! - `limits`: everything that can be full; `cookies`: floods of SYNs
+//! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `soak`: two engines over a bad wire
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
@@ -14,6 +15,7 @@ mod attack;
 mod closing;
 mod command;
 mod control;
+mod cookies;
 mod data;
 mod harness;
 mod limits;
