@@ -45,6 +45,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
     max_connections: u32,
 
+    /// Connections half-open at once, over all queues, split evenly: past that, SYNs are answered with
+    /// cookies. All, up to 65,536 a queue, unless given.
+    #[arg(long, value_name = "N")]
+    half_open_max: Option<u32>,
+
     /// How to attach the XDP program: native in the driver, generic (skb), or native if possible.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     xdp_mode: Mode,
@@ -165,6 +170,10 @@ fn make_shard(
     let mut config = Config::new(interface.mac, secrets::draw()?, secrets::draw()?);
     config.mtu = u16::try_from(interface.mtu.min(u32::from(config.mtu)))?;
     config.connections_max = args.max_connections.div_ceil(attachment.queues());
+    config.half_open_max = match args.half_open_max {
+        Some(max) => max.div_ceil(attachment.queues()),
+        None => Config::half_open_for(config.connections_max),
+    };
     config.flights_max = match args.flights_max {
         Some(flights_max) => flights_max.div_ceil(attachment.queues()),
         None => Config::flights_for(config.connections_max),

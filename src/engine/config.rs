@@ -21,6 +21,9 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Connections at once, in every state.
     pub connections_max: u32,
+    /// Connections in SYN-RECEIVED at once; a SYN past that is answered with a cookie
+    /// (RFC 4987 section 3.6), and has no record until the peer answers.
+    pub half_open_max: u32,
     /// Connections with data in flight at once.
     pub flights_max: u32,
     /// Resets sent a second to segments that have no connection (RFC 9293 leaves the limit open;
@@ -50,6 +53,7 @@ impl Config {
             owned: Vec::new(),
             listeners: Vec::new(),
             connections_max: CONNECTIONS,
+            half_open_max: Self::half_open_for(CONNECTIONS),
             flights_max: Self::flights_for(CONNECTIONS),
             resets_per_second: 1_000,
             profile: Profile::default(),
@@ -58,6 +62,12 @@ impl Config {
             hash_secret,
             isn_secret,
         }
+    }
+
+    /// The default number of half-open connections for `connections`: all, but no more than 65,536.
+    pub const fn half_open_for(connections: u32) -> u32 {
+        const ALWAYS: u32 = 65_536;
+        if connections < ALWAYS { connections } else { ALWAYS }
     }
 
     /// The default number of flights for `connections`: one for each, but no more than 65,536.

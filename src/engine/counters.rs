@@ -24,6 +24,12 @@ pub struct Counters {
     pub probes: u64,
     /// Resets sent.
     pub resets: u64,
+    /// SYNs answered with a cookie, past the limit of half-open connections.
+    pub cookies_sent: u64,
+    /// Connections opened by a cookie that came back.
+    pub cookies_accepted: u64,
+    /// Connections now in SYN-RECEIVED.
+    pub half_open: u64,
     /// Connections now in ESTABLISHED or CLOSE-WAIT: both sides can still be written to.
     pub established: u64,
     /// Connections now in any state: records in use.
@@ -54,6 +60,9 @@ impl Counters {
         self.retransmitted += other.retransmitted;
         self.probes += other.probes;
         self.resets += other.resets;
+        self.cookies_sent += other.cookies_sent;
+        self.cookies_accepted += other.cookies_accepted;
+        self.half_open += other.half_open;
         self.established += other.established;
         self.connections += other.connections;
     }

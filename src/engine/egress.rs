@@ -41,13 +41,18 @@ impl<S: Service> Engine<S> {
     /// the segments of one answer hold, or it would drop the rest.
     pub(super) fn receive_window(&self, slot: u32) -> u16 {
         let conn = &self.table.slab[slot];
-        let asked = self.service.receive_window(self.classes[conn.class].tag);
+        self.window_for(self.classes[conn.class].tag, conn.mss)
+    }
+
+    /// The window that a connection of service `tag` advertises to a peer with segments of `mss`.
+    pub(super) fn window_for(&self, tag: u8, mss: u16) -> u16 {
+        let asked = self.service.receive_window(tag);
         // Who asks for more than a flight does not answer. Before the peer's SYN its segment size is
         // not known, and 0.
-        if asked > FLIGHT_LEN_MAX || conn.mss == 0 {
+        if asked > FLIGHT_LEN_MAX || mss == 0 {
             return asked;
         }
-        let answerable = SEGMENTS_MAX * u32::from(conn.mss);
+        let answerable = SEGMENTS_MAX * u32::from(mss);
         u16::try_from(answerable).map_or(asked, |answerable| asked.min(answerable))
     }
 

@@ -7,7 +7,7 @@ use crate::frame::{Frame, FramePool};
 use crate::service::Service;
 use crate::tcp::reset::{self, Reset};
 use crate::time::Instant;
-use crate::wire::addr::{Address, Endpoint, FlowKey};
+use crate::wire::addr::{Address, FlowKey};
 use crate::wire::emit::Outgoing;
 use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::{self, Control, ControlKind, Packet, Segment, SynOptions};
@@ -78,7 +78,8 @@ impl<S: Service> Engine<S> {
         self.batch = batch;
     }
 
-    /// A segment that belongs to no connection: a SYN for a listener, or to be reset.
+    /// A segment that belongs to no connection: a SYN for a listener, one that brings a cookie back,
+    /// or to be reset.
     pub(super) fn on_stray_segment<P: FramePool>(
         &mut self,
         frame: Frame,
@@ -86,20 +87,38 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        let header = EthernetHeader::parse(output.bytes(&frame));
+        let header = self.check_stray(output.bytes(&frame), segment);
+        let opened = match &header {
+            Ok(header) => self.open_by_cookie(segment, *header, now),
+            Err(reason) => Err(*reason),
+        };
+        if let Ok(Some(slot)) = opened {
+            // The frame may bring data too, so it is not yet used again.
+            return self.on_segment(slot, frame, segment, now, output);
+        }
         output.reuse(frame);
-        let header = header?.reply();
-        let Endpoint { addr: local, .. } = segment.flow.local;
-        self.check_target(&local)?;
-        self.check_source(&segment.flow.remote.addr)?;
-        let flags = segment.flags;
+        opened?;
+        let (header, flags) = (header?, segment.flags);
         if flags.syn && !flags.ack {
             let listener = self.locals.listener(&segment.flow.local).copied();
             if let Some(listener) = listener {
+                if self.is_half_open_full() {
+                    self.send_cookie(segment, &listener, &header, now, output);
+                    return Ok(());
+                }
                 return self.open_passively(segment, &listener, header, None, now, output);
             }
         }
         self.reset_stray(segment, &header, now, output)
+    }
+
+    /// Checks the addresses of a segment that belongs to no connection, and returns the way back.
+    fn check_stray(&self, frame: &[u8], segment: &Segment) -> Result<EthernetHeader, DropReason> {
+        let header = EthernetHeader::parse(frame)?;
+        let FlowKey { remote, local } = &segment.flow;
+        self.check_target(&local.addr)?;
+        self.check_source(&remote.addr)?;
+        Ok(header.reply())
     }
 
     /// A target address that is not this engine's. An owned range may hold the broadcast address of

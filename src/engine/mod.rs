@@ -13,7 +13,7 @@
 //! - [`counters`]: what is counted
 //! - [`locals`]: owned addresses and listeners
 //! - `ingress`: from a batch of frames to connections and the control plane
-//! - `open`: passive and active opens
+//! - `open`: passive and active opens; `cookies`: passive ones without a record
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
@@ -22,6 +22,7 @@
 mod classes;
 pub mod config;
 mod control;
+mod cookies;
 pub mod counters;
 mod egress;
 mod ingress;
@@ -40,6 +41,7 @@ use crate::conn::wheel::Wheel;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Service, ServiceState};
 use crate::tcp::CloseReason;
+use crate::tcp::cookie::CookieJar;
 use crate::tcp::isn::IsnGenerator;
 use crate::tcp::keepalive::Profile;
 use crate::time::{Instant, Tick};
@@ -69,6 +71,9 @@ pub struct Engine<S> {
     flight_wheel: Wheel,
     isns: IsnGenerator,
     classes: Classes,
+    cookies: CookieJar,
+    /// When the last cookie was sent.
+    cookie_sent: Option<Instant>,
     control: ControlPlane,
     neighbors: Neighbors,
     counters: Counters,
@@ -115,6 +120,8 @@ impl<S: Service> Engine<S> {
             flight_wheel: Wheel::new(tick),
             isns: IsnGenerator::new(config.isn_secret),
             classes: Classes::new(),
+            cookies: CookieJar::new(config.isn_secret),
+            cookie_sent: None,
             control: ControlPlane::new(config.mac),
             neighbors: Neighbors::new(config.mac),
             counters: Counters::default(),
@@ -251,12 +258,15 @@ impl<S: Service> Engine<S> {
         due.into_iter().flatten().map(|tick| tick.start(now)).min()
     }
 
-    /// Moves a connection to another state, and keeps the gauge of those established.
+    /// Moves a connection to another state, and keeps the gauges of states.
     fn set_state(&mut self, slot: u32, state: State) {
         let conn = &mut self.table.slab[slot];
-        let was = conn.state.can_send();
+        let was = conn.state;
         conn.state = state;
-        match (was, state.can_send()) {
+        if was == State::SynReceived && state != State::SynReceived {
+            self.counters.half_open -= 1;
+        }
+        match (was.can_send(), state.can_send()) {
             (false, true) => self.counters.established += 1,
             (true, false) => {
                 conn.attempts = 0;

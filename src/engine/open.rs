@@ -99,10 +99,9 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let path = Path { local: segment.flow.local.addr, ethernet: header };
-        let profile = listener.profile.unwrap_or(self.config.profile);
-        let class = Class { tag: listener.tag, profile };
-        let class = self.classes.number(class).ok_or(DropReason::ProfilesFull)?;
+        let class = self.class_of(listener)?;
         let slot = self.table.insert(&segment.flow, path, State::SynReceived)?;
+        self.counters.half_open += 1;
         let mss_max = self.mss_max(slot);
         // Data in the SYN is not acknowledged; the peer sends it again.
         handshake::learn(&mut self.table.slab[slot], segment, mss_max);
@@ -116,6 +115,17 @@ impl<S: Service> Engine<S> {
         }
         self.send_syn(slot, output);
         Ok(())
+    }
+
+    /// The class of the connections of `listener`.
+    ///
+    /// # Errors
+    ///
+    /// `ProfilesFull`.
+    pub(super) fn class_of(&mut self, listener: &Listener) -> Result<u8, DropReason> {
+        let profile = listener.profile.unwrap_or(self.config.profile);
+        let class = Class { tag: listener.tag, profile };
+        self.classes.number(class).ok_or(DropReason::ProfilesFull)
     }
 
     /// Gives a new record its first sequence number and its handshake timer.

@@ -56,8 +56,10 @@ impl<S: Service> Engine<S> {
     ) -> Result<(), DropReason> {
         let header = EthernetHeader::parse(output.bytes(&frame));
         output.reuse(frame);
-        let Some(listener) = self.locals.listener(&segment.flow.local).copied() else {
-            // Nobody would accept it, so it must not end TIME-WAIT either.
+        let listener = self.locals.listener(&segment.flow.local).copied();
+        let Some(listener) = listener.filter(|_| !self.is_half_open_full()) else {
+            // Nobody would accept it, so it must not end TIME-WAIT either. Nor would a cookie do: its
+            // number need not be past the old connection's.
             let verdict = Verdict::Acknowledge(DropReason::Flags);
             return self.refuse(slot, verdict, segment, now, output);
         };

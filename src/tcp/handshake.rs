@@ -14,16 +14,24 @@ pub fn mss_of_mtu(mtu: u16, addr: &Address) -> u16 {
 
 /// The smallest MSS believed: with less, headers outweigh data so much that announcing it is an
 /// attack (CVE-2019-11479). Linux's floor is 48 bytes of MSS with 40 of options.
-const MSS_MIN: u16 = 48;
+pub(super) const MSS_MIN: u16 = 48;
+
+/// The largest payload to send to `remote` in one segment, in bytes, when its SYN said `offered` and
+/// `mss_max` fit the link.
+///
+/// RFC 9293 section 3.7.1: without an MSS option the peer takes 536 bytes over IPv4 and 1220 over
+/// IPv6.
+pub fn peer_mss(offered: Option<u16>, remote: &Address, mss_max: u16) -> u16 {
+    let default = if remote.is_v4() { 536 } else { 1220 };
+    offered.unwrap_or(default).clamp(MSS_MIN, mss_max.max(MSS_MIN))
+}
 
 /// Takes over what the peer's SYN says: sequence number, window, and options.
 ///
-/// RFC 9293 section 3.7.1: without an MSS option the peer takes 536 bytes over IPv4 and 1220 over
-/// IPv6. RFC 7323 section 2.2: the window of a SYN itself is never scaled, and both sides must send
+/// RFC 7323 section 2.2: the window of a SYN itself is never scaled, and both sides must send
 /// the option for either to scale; ours is always sent when the peer's was, with a shift of 0.
 pub fn learn(conn: &mut Conn, segment: &Segment, mss_max: u16) {
-    let default = if conn.remote_addr.is_v4() { 536 } else { 1220 };
-    conn.mss = segment.options.mss.unwrap_or(default).clamp(MSS_MIN, mss_max.max(MSS_MIN));
+    conn.mss = peer_mss(segment.options.mss, &conn.remote_addr, mss_max);
     conn.rcv_nxt = segment.seq + 1;
     conn.set_wscale(segment.options.wscale);
     if segment.options.sack_permitted {

@@ -4,6 +4,7 @@
 //! of RFC 9293 section 3.10.7 stands beside the branches that implement it.
 //!
 //! - [`challenge`]: how often segments that bring nothing are answered
+//! - [`cookie`]: a connection request kept in a sequence number
 //! - [`handshake`]: SYN-SENT, and the SYN-ACK of a passive open
 //! - [`isn`]: initial sequence numbers
 //! - [`keepalive`]: probes for a silent peer, and the user timeout
@@ -12,6 +13,7 @@
 //! - [`timing`]: retransmission, TIME-WAIT and other periods
 
 pub mod challenge;
+pub mod cookie;
 pub mod handshake;
 pub mod isn;
 pub mod keepalive;

@@ -260,6 +260,7 @@ impl<S: Service> Host<S> {
     /// Every table agrees with every other.
     pub(super) fn check(&self) {
         let engine = &self.engine;
+        let mut half_open = 0;
         let (mut live, mut writable, mut timed, mut flights) = (0, 0, 0, 0);
         for slot in 0..engine.table.slab.touched() {
             let conn = &engine.table.slab[slot];
@@ -269,6 +270,7 @@ impl<S: Service> Host<S> {
             }
             live += 1;
             writable += u64::from(conn.state.can_send());
+            half_open += u64::from(conn.state == State::SynReceived);
             timed += usize::from(conn.links.is_linked());
             let flow = engine.table.flow(slot);
             let hash = engine.table.hash(&flow);
@@ -296,6 +298,7 @@ impl<S: Service> Host<S> {
         assert_eq!(engine.flight_wheel.len(), flights, "every flight has a timer");
         let counters = engine.counters();
         assert_eq!((counters.connections, counters.established), (u64::from(live), writable));
+        assert_eq!(counters.half_open, half_open, "half-open");
         if let Some(due) = engine.next_timer(self.now) {
             assert!(
                 Tick::of(due).0.wrapping_sub(Tick::of(self.now).0) < 1 << 31 || due <= self.now

@@ -5,7 +5,8 @@
 //! - `passive`, `active`: opens; `data`: both directions; `lost`: retransmission
 //! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
 //! - `keepalive`: silent peers, and the user timeout
-//! - `limits`: everything that can be full; `control`: ARP, NDP, ping; `command`: send and close
+//! - `limits`: everything that can be full; `cookies`: floods of SYNs
+//! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `soak`: two engines over a bad wire
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
@@ -15,6 +16,7 @@ mod attack;
 mod closing;
 mod command;
 mod control;
+mod cookies;
 mod data;
 mod harness;
 mod keepalive;
