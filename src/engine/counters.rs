@@ -20,6 +20,8 @@ pub struct Counters {
     pub closed: [u64; CloseReason::ALL.len()],
     /// Segments sent again after a timeout.
     pub retransmitted: u64,
+    /// How often ICMP had a connection send smaller segments.
+    pub mtu_lowered: u64,
     /// Resets sent.
     pub resets: u64,
     /// Connections now in ESTABLISHED or CLOSE-WAIT: both sides can still be written to.
@@ -50,6 +52,7 @@ impl Counters {
             *mine += theirs;
         }
         self.retransmitted += other.retransmitted;
+        self.mtu_lowered += other.mtu_lowered;
         self.resets += other.resets;
         self.established += other.established;
         self.connections += other.connections;

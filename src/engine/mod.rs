@@ -17,12 +17,14 @@
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
 //! - `timers`: retransmission, FIN-WAIT-2, TIME-WAIT
+//! - `icmp`: errors about segments sent, carried out as `tcp` decided
 //! - `control`: ARP, NDP, ping; `neighbor`: asking for hardware addresses; `output`: frames going out
 
 pub mod config;
 mod control;
 pub mod counters;
 mod egress;
+mod icmp;
 mod ingress;
 pub mod locals;
 mod neighbor;

@@ -5,6 +5,7 @@
 //!
 //! - [`challenge`]: how often segments that bring nothing are answered
 //! - [`handshake`]: SYN-SENT, and the SYN-ACK of a passive open
+//! - [`icmp`]: errors that routers and peers report
 //! - [`isn`]: initial sequence numbers
 //! - [`parked`]: segments for a record: SYN-RECEIVED and the synchronized states
 //! - [`reset`]: the answer to a segment that has no connection
@@ -12,6 +13,7 @@
 
 pub mod challenge;
 pub mod handshake;
+pub mod icmp;
 pub mod isn;
 pub mod parked;
 pub mod reset;

@@ -5,6 +5,7 @@
 //! - `passive`, `active`: opens; `data`: both directions; `lost`: retransmission
 //! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
 //! - `limits`: everything that can be full; `control`: ARP, NDP, ping; `command`: send and close
+//! - `icmp`: errors that routers report, true and forged
 //! - `soak`: two engines over a bad wire
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
@@ -16,6 +17,7 @@ mod command;
 mod control;
 mod data;
 mod harness;
+mod icmp;
 mod limits;
 mod lost;
 mod passive;
