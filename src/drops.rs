@@ -53,8 +53,12 @@ drop_reasons! {
     Protocol = "protocol",
     /// A port is 0, or the TCP flags contradict each other (for example SYN with FIN).
     Flags = "flags",
-    /// An ARP, NDP or ICMP message that asks for no answer.
+    /// An ARP, NDP or ICMP message that asks for no answer, or tells nothing that is acted on.
     ControlIgnored = "control_ignored",
+    /// An ICMP error about a segment that is not in flight: forged, or late.
+    IcmpSequence = "icmp_sequence",
+    /// An ICMP error about a connection that there is not.
+    IcmpStray = "icmp_stray",
     /// A segment for no connection, left unanswered because the resets of this second are used up.
     ResetLimited = "reset_limited",
     /// A reset that answers no connection of ours, or not with an exact sequence number.

@@ -22,6 +22,8 @@ pub struct Counters {
     pub retransmitted: u64,
     /// Keepalive probes sent.
     pub probes: u64,
+    /// How often ICMP had a connection send smaller segments.
+    pub mtu_lowered: u64,
     /// Resets sent.
     pub resets: u64,
     /// SYNs answered with a cookie, past the limit of half-open connections.
@@ -59,6 +61,7 @@ impl Counters {
         }
         self.retransmitted += other.retransmitted;
         self.probes += other.probes;
+        self.mtu_lowered += other.mtu_lowered;
         self.resets += other.resets;
         self.cookies_sent += other.cookies_sent;
         self.cookies_accepted += other.cookies_accepted;

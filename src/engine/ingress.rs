@@ -64,6 +64,10 @@ impl<S: Service> Engine<S> {
                         None => self.on_stray_segment(frame, &segment, now, &mut output),
                     }
                 }
+                Ok(Packet::IcmpError(error)) => {
+                    output.reuse(frame);
+                    self.on_icmp_error(&error, now, &mut output)
+                }
                 Ok(Packet::Control(message)) => self.on_control(frame, &message, &mut output),
                 Err(reason) => {
                     output.reuse(frame);
@@ -123,7 +127,7 @@ impl<S: Service> Engine<S> {
 
     /// A target address that is not this engine's. An owned range may hold the broadcast address of
     /// its link; what is sent there is for everyone (RFC 1122 section 4.2.3.10).
-    fn check_target(&self, local: &Address) -> Result<(), DropReason> {
+    pub(super) fn check_target(&self, local: &Address) -> Result<(), DropReason> {
         match self.locals.is_local(local) && !self.locals.is_broadcast(local) {
             true => Ok(()),
             false => Err(DropReason::NotOurs),
@@ -131,7 +135,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// A source address that only a forger would use.
-    fn check_source(&self, remote: &Address) -> Result<(), DropReason> {
+    pub(super) fn check_source(&self, remote: &Address) -> Result<(), DropReason> {
         if self.locals.is_local(remote) {
             return Err(DropReason::OwnSource);
         }

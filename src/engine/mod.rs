@@ -17,6 +17,7 @@
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
+//! - `icmp`: errors about segments sent, carried out as `tcp` decided
 //! - `control`: ARP, NDP, ping; `neighbor`: asking for hardware addresses; `output`: frames going out
 
 mod classes;
@@ -25,6 +26,7 @@ mod control;
 mod cookies;
 pub mod counters;
 mod egress;
+mod icmp;
 mod ingress;
 pub mod locals;
 mod neighbor;

@@ -6,6 +6,7 @@
 //! - [`challenge`]: how often segments that bring nothing are answered
 //! - [`cookie`]: a connection request kept in a sequence number
 //! - [`handshake`]: SYN-SENT, and the SYN-ACK of a passive open
+//! - [`icmp`]: errors that routers and peers report
 //! - [`isn`]: initial sequence numbers
 //! - [`keepalive`]: probes for a silent peer, and the user timeout
 //! - [`parked`]: segments for a record: SYN-RECEIVED and the synchronized states
@@ -15,6 +16,7 @@
 pub mod challenge;
 pub mod cookie;
 pub mod handshake;
+pub mod icmp;
 pub mod isn;
 pub mod keepalive;
 pub mod parked;

@@ -6,6 +6,7 @@
 
 use super::addr::{Address, Endpoint, FlowKey};
 use super::ethernet::{self, EthernetHeader, Mac, be16};
+use super::icmp_error::{self, IcmpError};
 use super::seq::SeqNumber;
 use crate::drops::DropReason;
 use core::ops::Range;
@@ -21,6 +22,8 @@ pub enum Packet {
     Tcp(Segment),
     /// An ARP, ICMP or ICMPv6 message.
     Control(Control),
+    /// An ICMP or ICMPv6 error about a TCP segment.
+    IcmpError(IcmpError),
 }
 
 /// A TCP segment (RFC 9293 section 3.1) that passed every check that needs no connection.
@@ -104,7 +107,7 @@ pub enum ControlKind {
     NeighborSolicit,
     /// An ARP reply or a neighbour advertisement: `source` is at this hardware address.
     NeighborIsAt(Mac),
-    /// ICMP, or ICMPv6 other than neighbour discovery.
+    /// ICMP, or ICMPv6 other than neighbour discovery, that is no [`IcmpError`].
     Icmp,
 }
 
@@ -179,7 +182,7 @@ fn parse_ipv4(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
             if !icmp.verify_checksum() {
                 return Err(DropReason::IcmpChecksum);
             }
-            Ok(control(ControlKind::Icmp, &ip))
+            icmp_message(&frame[ip.payload.clone()], &ip)
         }
         _ => Err(DropReason::Protocol),
     }
@@ -214,7 +217,9 @@ fn parse_ipv6(frame: &[u8], ethernet_len: usize, to_group: bool) -> Result<Packe
         IpProtocol::Tcp => parse_tcp(frame, &ip),
         IpProtocol::Icmpv6 => match parse_icmpv6(frame, &ip, packet.hop_limit())? {
             // Only neighbour discovery has business with groups of hosts.
-            Packet::Control(Control { kind: ControlKind::Icmp, .. }) if to_group => {
+            Packet::Control(Control { kind: ControlKind::Icmp, .. }) | Packet::IcmpError(_)
+                if to_group =>
+            {
                 Err(DropReason::NotOurs)
             }
             message => Ok(message),
@@ -231,7 +236,7 @@ fn parse_icmpv6(frame: &[u8], ip: &Ip, hop_limit: u8) -> Result<Packet, DropReas
     }
     let kind = icmp.msg_type();
     if !matches!(kind, Icmpv6Message::NeighborSolicit | Icmpv6Message::NeighborAdvert) {
-        return Ok(control(ControlKind::Icmp, ip));
+        return icmp_message(bytes, ip);
     }
     // RFC 4861 section 7.1: a hop limit below 255 means that a router forwarded it.
     if hop_limit != 255 || icmp.msg_code() != 0 {
@@ -251,6 +256,14 @@ fn parse_icmpv6(frame: &[u8], ip: &Ip, hop_limit: u8) -> Result<Packet, DropReas
     };
     let kind = ControlKind::NeighborIsAt(mac);
     Ok(Packet::Control(Control { source: target, ..control_of(kind, ip) }))
+}
+
+/// `bytes`, an ICMP or ICMPv6 message whose checksum is right and that is not neighbour discovery.
+fn icmp_message(bytes: &[u8], ip: &Ip) -> Result<Packet, DropReason> {
+    match icmp_error::is_error(bytes, ip.target.is_v4()) {
+        true => icmp_error::parse(bytes, ip.source, ip.target).map(Packet::IcmpError),
+        false => Ok(control(ControlKind::Icmp, ip)),
+    }
 }
 
 fn control(kind: ControlKind, ip: &Ip) -> Packet {
@@ -356,7 +369,7 @@ fn syn_options(mut bytes: &[u8]) -> SynOptions {
     options
 }
 
-fn seq_at(bytes: &[u8], at: usize) -> SeqNumber {
+pub(super) fn seq_at(bytes: &[u8], at: usize) -> SeqNumber {
     let high = be16(bytes, at).unwrap_or_default();
     let low = be16(bytes, at + 2).unwrap_or_default();
     SeqNumber(u32::from(high) << 16 | u32::from(low))

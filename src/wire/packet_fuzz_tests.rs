@@ -17,6 +17,10 @@ fn check(frame: &[u8]) {
             assert!(usize::from(control.end) <= frame.len());
             assert!(u16::from(control.ethernet_len) <= control.end);
         }
+        Ok(Packet::IcmpError(error)) => {
+            assert!(error.flow.remote.port != 0 && error.flow.local.port != 0);
+            assert_eq!(error.flow.remote.addr.is_v4(), error.flow.local.addr.is_v4());
+        }
         Err(_) => {}
     }
 }

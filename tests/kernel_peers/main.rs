@@ -16,6 +16,7 @@ mod capture;
 mod client;
 mod demo;
 mod endings;
+mod flood;
 mod frames;
 mod hostile;
 mod many;

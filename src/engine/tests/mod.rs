@@ -4,6 +4,7 @@
 //! - `peer`: the other end of a connection, scripted segment by segment
 //! - `passive`, `active`: opens; `data`: both directions; `lost`: retransmission
 //! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
+//! - `icmp`: errors that routers report, true and forged
 //! - `keepalive`: silent peers, and the user timeout
 //! - `limits`: everything that can be full; `cookies`: floods of SYNs
 //! - `control`: ARP, NDP, ping; `command`: send and close
@@ -19,6 +20,7 @@ mod control;
 mod cookies;
 mod data;
 mod harness;
+mod icmp;
 mod keepalive;
 mod limits;
 mod lost;
