@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use tenmil::frame::FramePool as _;
 use tenmil::link::Link as _;
 use tenmil::link::af_xdp::{AfXdpLink, Options};
+use tenmil::time::Duration;
 
 use crate::network::CLIENT_INTERFACE;
 
@@ -112,17 +113,32 @@ impl Forger {
 
     /// Sends a frame, and waits until the kernel has taken it.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        let mut frame = self.link.take().expect("a free frame");
-        self.link.room(&mut frame)[..bytes.len()].copy_from_slice(bytes);
-        frame.set_len(bytes.len());
-        let mut batch = vec![frame];
-        for _ in 0..1000 {
+        self.send_all([bytes.to_vec()]);
+    }
+
+    /// Waits for a moment.
+    pub(crate) fn pause(&mut self) {
+        self.link.wait(Duration::from_millis(1)).expect("the link works");
+    }
+
+    /// Sends frames, no more than the pool holds, and waits until the kernel has taken them.
+    pub(crate) fn send_all(&mut self, frames: impl IntoIterator<Item = Vec<u8>>) {
+        let mut batch = Vec::new();
+        for bytes in frames {
+            let mut frame = self.link.take().expect("a free frame");
+            self.link.room(&mut frame)[..bytes.len()].copy_from_slice(&bytes);
+            frame.set_len(bytes.len());
+            batch.push(frame);
+        }
+        for _ in 0..10_000 {
             self.link.transmit(&mut batch).expect("the link works");
             self.link.flush().expect("the link works");
             if batch.is_empty() && self.link.census().tx == 0 {
                 return;
             }
+            // Others send on the interface too.
+            self.link.wait(Duration::from_millis(1)).expect("the link works");
         }
-        panic!("the frame stays in the tx ring");
+        panic!("the frames stay in the tx ring");
     }
 }
