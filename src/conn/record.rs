@@ -93,6 +93,9 @@ const UNSCALED: u8 = 0x0f;
 
 /// The peer's half closed before this host's did.
 pub const PEER_CLOSED_FIRST: u8 = 0x10;
+/// In SYN-RECEIVED, where nobody has closed yet, the same bit: this host sent a SYN too, before the
+/// peer's came.
+pub const OPENED_HERE: u8 = PEER_CLOSED_FIRST;
 /// The peer permits selective acknowledgments (RFC 2018 section 2).
 pub const SACK_PERMITTED: u8 = 0x20;
 

@@ -36,7 +36,7 @@ mod segment;
 mod timers;
 
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
-use crate::conn::record::{CLOSE_DUE, NONE, State};
+use crate::conn::record::{CLOSE_DUE, NONE, OPENED_HERE, State};
 use crate::conn::slab::ConnId;
 use crate::conn::table::{OutOfMemory, Table};
 use crate::conn::wheel::Wheel;
@@ -265,8 +265,10 @@ impl<S: Service> Engine<S> {
         let conn = &mut self.table.slab[slot];
         let was = conn.state;
         conn.state = state;
-        if was == State::SynReceived && state != State::SynReceived {
-            self.counters.half_open -= 1;
+        match (was == State::SynReceived, state == State::SynReceived) {
+            (false, true) => self.counters.half_open += 1,
+            (true, false) => self.counters.half_open -= 1,
+            _ => {}
         }
         match (was.can_send(), state.can_send()) {
             (false, true) => self.counters.established += 1,
@@ -297,7 +299,7 @@ impl<S: Service> Engine<S> {
         let conn = &self.table.slab[slot];
         let (id, tag, state) =
             (self.table.slab.id(slot), self.classes[conn.class].tag, conn.service);
-        let known = conn.state != State::SynReceived;
+        let known = conn.state != State::SynReceived || conn.has(OPENED_HERE);
         if known {
             self.service.on_close(id, tag, state, reason);
         }

@@ -6,7 +6,7 @@ use super::locals::Listener;
 use super::output::Output;
 use super::segment::Answer;
 use crate::conn::path::Path;
-use crate::conn::record::{Conn, State};
+use crate::conn::record::{Conn, OPENED_HERE, State};
 use crate::conn::slab::ConnId;
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
@@ -178,16 +178,19 @@ impl<S: Service> Engine<S> {
         output.reuse(frame);
         match handshake::in_syn_sent(&self.table.slab[slot], segment) {
             SynSent::Established => {
+                self.complete_open(slot, segment, now, output);
+                Ok(())
+            }
+            SynSent::Simultaneous => {
                 let mss_max = self.mss_max(slot);
                 let conn = &mut self.table.slab[slot];
                 handshake::learn(conn, segment, mss_max);
-                conn.snd_una += 1;
-                self.counters.connected += 1;
-                let mut answer = Answer::default();
-                self.establish(slot, now, &mut answer);
-                if !self.transmit_answer(slot, &answer, now, output) {
-                    self.acknowledge(slot, output);
-                }
+                conn.set(OPENED_HERE);
+                conn.attempts = 0;
+                conn.touched = Tick::of(now);
+                self.set_state(slot, State::SynReceived);
+                self.start_timer(slot);
+                self.send_syn(slot, output);
                 Ok(())
             }
             SynSent::Refused => {
@@ -202,12 +205,33 @@ impl<S: Service> Engine<S> {
         }
     }
 
+    /// The peer's SYN-ACK completes the handshake that this host began.
+    pub(super) fn complete_open<P: FramePool>(
+        &mut self,
+        slot: u32,
+        segment: &Segment,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let mss_max = self.mss_max(slot);
+        let conn = &mut self.table.slab[slot];
+        handshake::learn(conn, segment, mss_max);
+        conn.snd_una += 1;
+        self.counters.connected += 1;
+        let mut answer = Answer::default();
+        self.establish(slot, now, &mut answer);
+        if !self.transmit_answer(slot, &answer, now, output) {
+            self.acknowledge(slot, output);
+        }
+    }
+
     /// The handshake is complete: tells the service, which may answer.
     pub(super) fn establish(&mut self, slot: u32, now: Instant, answer: &mut Answer) {
         self.set_state(slot, State::Established);
         let conn = &mut self.table.slab[slot];
         conn.touched = Tick::of(now);
         conn.attempts = 0;
+        conn.clear(OPENED_HERE);
         if self.profile(slot).keepalive.is_some() {
             // It may be due before the handshake's timer, which else moves on by itself.
             self.start_timer(slot);

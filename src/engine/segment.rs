@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::output::Output;
-use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, State};
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, OPENED_HERE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Context, Service};
@@ -97,8 +97,19 @@ impl<S: Service> Engine<S> {
                 self.send_syn(slot, output);
                 Ok(())
             }
+            Verdict::Establish => {
+                self.complete_open(slot, segment, now, output);
+                Ok(())
+            }
             Verdict::ResetByPeer => {
-                self.remove(slot, CloseReason::ResetByPeer);
+                let conn = &self.table.slab[slot];
+                // "If this connection was initiated with an active OPEN ... then the connection was
+                // refused" (RFC 9293 section 3.10.7.4, second).
+                let refused = conn.state == State::SynReceived && conn.has(OPENED_HERE);
+                self.remove(
+                    slot,
+                    if refused { CloseReason::Refused } else { CloseReason::ResetByPeer },
+                );
                 Ok(())
             }
             Verdict::RefuseAck => {
@@ -129,7 +140,10 @@ impl<S: Service> Engine<S> {
         }
         if self.table.slab[slot].state == State::SynReceived {
             self.table.slab[slot].snd_una = accept.ack;
-            self.counters.accepted += 1;
+            match self.table.slab[slot].has(OPENED_HERE) {
+                true => self.counters.connected += 1,
+                false => self.counters.accepted += 1,
+            }
             self.establish(slot, now, &mut answer);
         }
         let repeat = match self.take_ack(slot, accept, now) {

@@ -46,6 +46,8 @@ pub fn learn(conn: &mut Conn, segment: &Segment, mss_max: u16) {
 pub enum SynSent {
     /// The peer accepts: the connection is established, acknowledge it.
     Established,
+    /// The peer opens this very connection at the same moment: answer its SYN too.
+    Simultaneous,
     /// The peer refuses.
     Refused,
     /// An old connection of the peer answers: reset it, and keep trying.
@@ -71,8 +73,11 @@ pub fn in_syn_sent(conn: &Conn, segment: &Segment) -> SynSent {
     if segment.flags.syn && acceptable {
         return SynSent::Established;
     }
-    // A SYN alone would be a simultaneous open (section 3.5, figure 7): not answered yet, and both
-    // sides go on sending their SYN until they give up.
+    if segment.flags.syn && !segment.flags.ack {
+        // "Otherwise, enter SYN-RECEIVED, form a SYN,ACK segment <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>
+        // and send it": section 3.5, figure 7.
+        return SynSent::Simultaneous;
+    }
     SynSent::Drop(DropReason::BadAck)
 }
 

@@ -82,7 +82,7 @@ fn syn_sent_against_every_kind_of_answer() {
         (segment(ack(SYN), next + 1), reset(next + 1)),
         (segment(ack(NO_FLAGS), next + 70_000), reset(next + 70_000)),
         (segment(ack(NO_FLAGS), next), SynSent::Drop(DropReason::BadAck)),
-        (segment(SYN, 0), SynSent::Drop(DropReason::BadAck)),
+        (segment(SYN, 0), SynSent::Simultaneous),
         (segment(NO_FLAGS, 0), SynSent::Drop(DropReason::BadAck)),
         (segment(Flags { fin: true, ..NO_FLAGS }, 0), SynSent::Drop(DropReason::BadAck)),
     ];

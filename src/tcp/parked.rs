@@ -4,7 +4,7 @@
 //! takes segments that begin at or before RCV.NXT. What comes early is not kept and not
 //! acknowledged, so the peer sends it again.
 
-use crate::conn::record::{Conn, State};
+use crate::conn::record::{Conn, OPENED_HERE, State};
 use crate::drops::DropReason;
 use crate::wire::packet::Segment;
 use crate::wire::seq::SeqNumber;
@@ -20,6 +20,8 @@ pub enum Verdict {
     Acknowledge(DropReason),
     /// It brings nothing and gets no answer.
     Drop(DropReason),
+    /// It answers our own SYN, of two that crossed: the connection is established, acknowledge it.
+    Establish,
     /// The peer did not see the SYN-ACK: send it again.
     RepeatSynAck,
     /// The peer reset the connection.
@@ -66,6 +68,18 @@ pub fn judge(conn: &Conn, snd_nxt: SeqNumber, rcv_wnd: u16, segment: &Segment) -
         && segment.seq + 1 == conn.rcv_nxt
     {
         return Verdict::RepeatSynAck;
+    }
+    if conn.state == State::SynReceived
+        && conn.has(OPENED_HERE)
+        && segment.flags.syn
+        && segment.flags.ack
+        && segment.seq + 1 == conn.rcv_nxt
+    {
+        // Section 3.5, figure 7: in a simultaneous open it is the peer's SYN again, now with its ACK.
+        return match segment.ack == snd_nxt {
+            true => Verdict::Establish,
+            false => Verdict::RefuseAck,
+        };
     }
     // First, check sequence number.
     if !is_acceptable(conn.rcv_nxt, rcv_wnd, segment) {

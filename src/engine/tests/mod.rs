@@ -8,6 +8,7 @@
 //! - `keepalive`: silent peers, and the user timeout
 //! - `limits`: everything that can be full; `cookies`: floods of SYNs
 //! - `control`: ARP, NDP, ping; `command`: send and close
+//! - `simultaneous`: SYNs that cross
 //! - `soak`: two engines over a bad wire
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
@@ -26,6 +27,7 @@ mod limits;
 mod lost;
 mod passive;
 mod peer;
+mod simultaneous;
 mod soak;
 mod time_wait;
 
