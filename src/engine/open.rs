@@ -13,6 +13,7 @@ use crate::frame::{Frame, FramePool};
 use crate::service::Service;
 use crate::tcp::CloseReason;
 use crate::tcp::handshake::{self, SynSent};
+use crate::tcp::timing;
 use crate::time::{Instant, Tick};
 use crate::wire::addr::{Endpoint, FlowKey};
 use crate::wire::emit::Outgoing;
@@ -229,11 +230,12 @@ impl<S: Service> Engine<S> {
     pub(super) fn establish(&mut self, slot: u32, now: Instant, answer: &mut Answer) {
         self.set_state(slot, State::Established);
         let conn = &mut self.table.slab[slot];
+        let handshake = timing::rto(conn.attempts);
         conn.touched = Tick::of(now);
         conn.attempts = 0;
         conn.clear(OPENED_HERE);
-        if self.profile(slot).keepalive.is_some() {
-            // It may be due before the handshake's timer, which else moves on by itself.
+        // The handshake's timer is still in the wheel, and moves on by itself when its time comes.
+        if self.profile(slot).keepalive.is_some_and(|keepalive| keepalive.time() < handshake) {
             self.start_timer(slot);
         }
         self.call_service(slot, now, answer, |service, context| service.on_open(context));

@@ -272,3 +272,15 @@ fn the_periods_of_linux_keep_a_connection_for_a_day() {
         assert_eq!(answered, []);
     }
 }
+
+#[test]
+fn a_handshake_that_took_long_does_not_delay_the_first_probe() {
+    let mut host = host(Profile { keepalive: Some(keepalive(1, 1, 1)), user_timeout: None });
+    let mut peer = Peer::to(ECHO, 40_000);
+    peer.syn(&mut host);
+    assert_eq!(watch(&mut host, &peer, 20).len(), 4, "SYN-ACKs; the next comes at 31 s");
+    assert_eq!(peer.tell(&mut host, ACK, b""), []);
+    let (at, probe) = watch(&mut host, &peer, 3).remove(0);
+    assert_eq!(at, 1);
+    assert_probe(&peer, &probe);
+}
