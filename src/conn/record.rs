@@ -93,8 +93,7 @@ const UNSCALED: u8 = 0x0f;
 
 /// The peer's half closed before this host's did.
 pub const PEER_CLOSED_FIRST: u8 = 0x10;
-/// In SYN-RECEIVED, where nobody has closed yet, the same bit: this host sent a SYN too, before the
-/// peer's came.
+/// In SYN-RECEIVED, where nobody has closed yet, the same bit: see [`Conn::opens_simultaneously`].
 pub const OPENED_HERE: u8 = PEER_CLOSED_FIRST;
 /// The peer permits selective acknowledgments (RFC 2018 section 2).
 pub const SACK_PERMITTED: u8 = 0x20;
@@ -146,6 +145,12 @@ impl Conn {
     /// Sets the peer's window scale, at most 14, or `None` if its SYN had no such option.
     pub fn set_wscale(&mut self, shift: Option<u8>) {
         self.bits = self.bits & 0xf0 | shift.map_or(UNSCALED, |shift| shift.min(14));
+    }
+
+    /// Whether this host sent a SYN before the peer's came, and the handshake of that simultaneous
+    /// open goes on (RFC 9293 section 3.5, figure 7).
+    pub fn opens_simultaneously(&self) -> bool {
+        self.state == State::SynReceived && self.has(OPENED_HERE)
     }
 
     /// Whether `flag` is set.

@@ -66,13 +66,16 @@ impl Config {
 
     /// The default number of half-open connections for `connections`: all, but no more than 65,536.
     pub const fn half_open_for(connections: u32) -> u32 {
-        const ALWAYS: u32 = 65_536;
-        if connections < ALWAYS { connections } else { ALWAYS }
+        all_up_to_65536(connections)
     }
 
     /// The default number of flights for `connections`: one for each, but no more than 65,536.
     pub const fn flights_for(connections: u32) -> u32 {
-        const ALWAYS: u32 = 65_536;
-        if connections < ALWAYS { connections } else { ALWAYS }
+        all_up_to_65536(connections)
     }
+}
+
+const fn all_up_to_65536(connections: u32) -> u32 {
+    const MAX: u32 = 65_536;
+    if connections < MAX { connections } else { MAX }
 }

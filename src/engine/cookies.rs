@@ -3,13 +3,11 @@
 use super::Engine;
 use super::locals::Listener;
 use super::output::Output;
-use crate::conn::path::Path;
-use crate::conn::record::State;
 use crate::drops::DropReason;
 use crate::frame::FramePool;
 use crate::service::Service;
 use crate::tcp::{cookie, handshake};
-use crate::time::{Instant, Tick};
+use crate::time::Instant;
 use crate::wire::emit::Outgoing;
 use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::{Flags, Segment, SynOptions};
@@ -79,19 +77,12 @@ impl<S: Service> Engine<S> {
         let Some(listener) = self.locals.listener(&flow.local).copied() else { return Ok(None) };
         let (irs, isn) = (segment.seq - 1, segment.ack - 1);
         let Some(mss) = self.cookies.check(&flow, irs, isn, now) else { return Ok(None) };
-        let class = self.class_of(&listener)?;
-        let path = Path { local: flow.local.addr, ethernet: header };
-        let slot = self.table.insert(&flow, path, State::SynReceived)?;
         // It is past the limit, but only until its segment is processed.
-        self.counters.half_open += 1;
+        let slot = self.begin_passively(&flow, &listener, header, isn, now)?;
         self.counters.cookies_accepted += 1;
         let conn = &mut self.table.slab[slot];
-        (conn.snd_una, conn.rcv_nxt) = (isn, segment.seq);
-        (conn.mss, conn.snd_wnd) = (mss, segment.window);
-        conn.set_wscale(None);
-        conn.class = class;
-        conn.touched = Tick::of(now);
-        self.start_timer(slot);
+        // As `learn` would have it from a SYN without the window scale and SACK options.
+        (conn.rcv_nxt, conn.mss, conn.snd_wnd) = (segment.seq, mss, segment.window);
         Ok(Some(slot))
     }
 }

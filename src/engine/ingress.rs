@@ -92,10 +92,7 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let header = self.check_stray(output.bytes(&frame), segment);
-        let opened = match &header {
-            Ok(header) => self.open_by_cookie(segment, *header, now),
-            Err(reason) => Err(*reason),
-        };
+        let opened = header.and_then(|header| self.open_by_cookie(segment, header, now));
         if let Ok(Some(slot)) = opened {
             // The frame may bring data too, so it is not yet used again.
             return self.on_segment(slot, frame, segment, now, output);

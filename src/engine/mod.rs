@@ -36,7 +36,7 @@ mod segment;
 mod timers;
 
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
-use crate::conn::record::{CLOSE_DUE, NONE, OPENED_HERE, State};
+use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::conn::slab::ConnId;
 use crate::conn::table::{OutOfMemory, Table};
 use crate::conn::wheel::Wheel;
@@ -299,7 +299,7 @@ impl<S: Service> Engine<S> {
         let conn = &self.table.slab[slot];
         let (id, tag, state) =
             (self.table.slab.id(slot), self.classes[conn.class].tag, conn.service);
-        let known = conn.state != State::SynReceived || conn.has(OPENED_HERE);
+        let known = conn.state != State::SynReceived || conn.opens_simultaneously();
         if known {
             self.service.on_close(id, tag, state, reason);
         }

@@ -83,7 +83,7 @@ impl<S: Service> Engine<S> {
         let path = Path { local: local.addr, ethernet };
         let inserted = self.table.insert(&flow, path, State::SynSent);
         let slot = inserted.map_err(|_| ConnectError::Full)?;
-        self.begin(slot, &flow, class, now);
+        self.begin(slot, self.isns.isn(&flow, now), class, now);
         self.send_syn(slot, &mut output);
         Ok(self.table.slab.id(slot))
     }
@@ -99,39 +99,46 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        let path = Path { local: segment.flow.local.addr, ethernet: header };
-        let class = self.class_of(listener)?;
-        let slot = self.table.insert(&segment.flow, path, State::SynReceived)?;
-        self.counters.half_open += 1;
-        let mss_max = self.mss_max(slot);
-        // Data in the SYN is not acknowledged; the peer sends it again.
-        handshake::learn(&mut self.table.slab[slot], segment, mss_max);
-        self.begin(slot, &segment.flow, class, now);
-        if let Some(past) = past {
+        let isn = self.isns.isn(&segment.flow, now);
+        let isn = match past {
             // RFC 9293 section 3.10.7.4 (MAY-2): the first number is to be "larger than the largest
             // sequence number it used on the previous connection incarnation"; that may have sent
             // faster than the clock of RFC 6528 counts.
-            let isn = &mut self.table.slab[slot].snd_una;
-            *isn = if isn.after(past) { *isn } else { past + REOPEN_GAP };
-        }
+            Some(past) if !isn.after(past) => past + REOPEN_GAP,
+            _ => isn,
+        };
+        let slot = self.begin_passively(&segment.flow, listener, header, isn, now)?;
+        // Data in the SYN is not acknowledged; the peer sends it again.
+        self.learn(slot, segment);
         self.send_syn(slot, output);
         Ok(())
     }
 
-    /// The class of the connections of `listener`.
+    /// Makes the half-open record of a connection to `listener`, whose first sequence number is `isn`.
     ///
     /// # Errors
     ///
-    /// `ProfilesFull`.
-    pub(super) fn class_of(&mut self, listener: &Listener) -> Result<u8, DropReason> {
+    /// `ProfilesFull`, `PathsFull` or `TableFull`; nothing is changed then.
+    pub(super) fn begin_passively(
+        &mut self,
+        flow: &FlowKey,
+        listener: &Listener,
+        header: EthernetHeader,
+        isn: SeqNumber,
+        now: Instant,
+    ) -> Result<u32, DropReason> {
         let profile = listener.profile.unwrap_or(self.config.profile);
         let class = Class { tag: listener.tag, profile };
-        self.classes.number(class).ok_or(DropReason::ProfilesFull)
+        let class = self.classes.number(class).ok_or(DropReason::ProfilesFull)?;
+        let path = Path { local: flow.local.addr, ethernet: header };
+        let slot = self.table.insert(flow, path, State::SynReceived)?;
+        self.counters.half_open += 1;
+        self.begin(slot, isn, class, now);
+        Ok(slot)
     }
 
     /// Gives a new record its first sequence number and its handshake timer.
-    fn begin(&mut self, slot: u32, flow: &FlowKey, class: u8, now: Instant) {
-        let isn = self.isns.isn(flow, now);
+    fn begin(&mut self, slot: u32, isn: SeqNumber, class: u8, now: Instant) {
         let conn = &mut self.table.slab[slot];
         conn.snd_una = isn;
         conn.class = class;
@@ -167,6 +174,12 @@ impl<S: Service> Engine<S> {
         handshake::mss_of_mtu(self.config.mtu, &self.table.paths[*path].local)
     }
 
+    /// Takes over what the peer's SYN says.
+    fn learn(&mut self, slot: u32, segment: &Segment) {
+        let mss_max = self.mss_max(slot);
+        handshake::learn(&mut self.table.slab[slot], segment, mss_max);
+    }
+
     /// A segment for a connection in SYN-SENT.
     pub(super) fn on_syn_sent<P: FramePool>(
         &mut self,
@@ -183,9 +196,8 @@ impl<S: Service> Engine<S> {
                 Ok(())
             }
             SynSent::Simultaneous => {
-                let mss_max = self.mss_max(slot);
+                self.learn(slot, segment);
                 let conn = &mut self.table.slab[slot];
-                handshake::learn(conn, segment, mss_max);
                 conn.set(OPENED_HERE);
                 conn.attempts = 0;
                 conn.touched = Tick::of(now);
@@ -214,10 +226,8 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) {
-        let mss_max = self.mss_max(slot);
-        let conn = &mut self.table.slab[slot];
-        handshake::learn(conn, segment, mss_max);
-        conn.snd_una += 1;
+        self.learn(slot, segment);
+        self.table.slab[slot].snd_una += 1;
         self.counters.connected += 1;
         let mut answer = Answer::default();
         self.establish(slot, now, &mut answer);

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::output::Output;
-use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, OPENED_HERE, PEER_CLOSED_FIRST, State};
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Context, Service};
@@ -102,14 +102,13 @@ impl<S: Service> Engine<S> {
                 Ok(())
             }
             Verdict::ResetByPeer => {
-                let conn = &self.table.slab[slot];
                 // "If this connection was initiated with an active OPEN ... then the connection was
                 // refused" (RFC 9293 section 3.10.7.4, second).
-                let refused = conn.state == State::SynReceived && conn.has(OPENED_HERE);
-                self.remove(
-                    slot,
-                    if refused { CloseReason::Refused } else { CloseReason::ResetByPeer },
-                );
+                let reason = match self.table.slab[slot].opens_simultaneously() {
+                    true => CloseReason::Refused,
+                    false => CloseReason::ResetByPeer,
+                };
+                self.remove(slot, reason);
                 Ok(())
             }
             Verdict::RefuseAck => {
@@ -140,7 +139,7 @@ impl<S: Service> Engine<S> {
         }
         if self.table.slab[slot].state == State::SynReceived {
             self.table.slab[slot].snd_una = accept.ack;
-            match self.table.slab[slot].has(OPENED_HERE) {
+            match self.table.slab[slot].opens_simultaneously() {
                 true => self.counters.connected += 1,
                 false => self.counters.accepted += 1,
             }

@@ -4,7 +4,7 @@ use super::Engine;
 use super::classes::Classes;
 use super::output::Output;
 use crate::conn::flight::Flight;
-use crate::conn::record::{CLOSE_DUE, Conn, OPENED_HERE, State};
+use crate::conn::record::{CLOSE_DUE, Conn, State};
 use crate::conn::slab::Slab;
 use crate::conn::wheel::{Due, Links, Timers, Wheel};
 use crate::frame::{Frame, FramePool};
@@ -93,7 +93,7 @@ impl<S: Service> Engine<S> {
     fn on_timer<P: FramePool>(&mut self, slot: u32, now: Instant, output: &mut Output<'_, P>) {
         let conn = &self.table.slab[slot];
         let retries_max = match conn.state {
-            State::SynReceived if !conn.has(OPENED_HERE) => SYN_ACK_RETRIES_MAX,
+            State::SynReceived if !conn.opens_simultaneously() => SYN_ACK_RETRIES_MAX,
             State::SynSent | State::SynReceived => SYN_RETRIES_MAX,
             State::TimeWait => return self.remove(slot, CloseReason::ClosedByUs),
             // The peer never closed its side.

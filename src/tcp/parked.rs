@@ -4,7 +4,7 @@
 //! takes segments that begin at or before RCV.NXT. What comes early is not kept and not
 //! acknowledged, so the peer sends it again.
 
-use crate::conn::record::{Conn, OPENED_HERE, State};
+use crate::conn::record::{Conn, State};
 use crate::drops::DropReason;
 use crate::wire::packet::Segment;
 use crate::wire::seq::SeqNumber;
@@ -69,8 +69,7 @@ pub fn judge(conn: &Conn, snd_nxt: SeqNumber, rcv_wnd: u16, segment: &Segment) -
     {
         return Verdict::RepeatSynAck;
     }
-    if conn.state == State::SynReceived
-        && conn.has(OPENED_HERE)
+    if conn.opens_simultaneously()
         && segment.flags.syn
         && segment.flags.ack
         && segment.seq + 1 == conn.rcv_nxt

@@ -13,7 +13,7 @@ use crate::wire::addr::Endpoint;
 use crate::wire::ethernet;
 use crate::wire::packet::{Control, ControlKind, Packet, SynOptions, parse};
 
-const CLIENTS: [&str; 2] = ["10.77.0.1:50000", "[fd77::1]:50000"];
+pub(super) const CLIENTS: [&str; 2] = ["10.77.0.1:50000", "[fd77::1]:50000"];
 
 /// Lets `host` connect to `remote`.
 pub(super) fn connect(
@@ -47,7 +47,7 @@ pub(super) fn establish(host: &mut Host, peer: &mut Peer) -> Seen {
 }
 
 /// A client whose SYN to `peer` is queued.
-fn connecting(client: &str) -> (Host, Peer) {
+pub(super) fn connecting(client: &str) -> (Host, Peer) {
     let mut host = Host::serving();
     let peer = Peer::to(client, 7);
     learn(&mut host, &peer);

@@ -1,6 +1,6 @@
 //! ICMP errors about segments that the engine sent: true ones, and forged ones.
 
-use super::active::{connect, learn};
+use super::active::{self, CLIENTS};
 use super::harness::MAC;
 use super::peer::PEER_MAC;
 use super::*;
@@ -12,7 +12,6 @@ use proptest::sample::Index;
 use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet, Ipv4Packet, Ipv6Packet};
 
 const ECHO: [&str; 2] = ["10.77.0.1:7", "[fd77::1]:7"];
-const CLIENTS: [&str; 2] = ["10.77.0.1:50000", "[fd77::1]:50000"];
 
 /// ICMP type and code, and the same over IPv6.
 const TOO_BIG: [(u8, u8); 2] = [(3, 4), (2, 0)];
@@ -79,10 +78,7 @@ fn in_flight(target: &str) -> (Host, Peer, Vec<u8>) {
 
 /// A client whose SYN was sent, and that SYN.
 fn connecting(client: &str) -> (Host, Peer, Vec<u8>) {
-    let mut host = Host::serving();
-    let peer = Peer::to(client, 7);
-    learn(&mut host, &peer);
-    connect(&mut host, peer.flow.remote, peer.endpoint()).unwrap();
+    let (mut host, peer) = active::connecting(client);
     let syn = only(host.sent());
     (host, peer, syn)
 }

@@ -1,20 +1,15 @@
 //! Two SYNs that cross (RFC 9293 section 3.5, figure 7).
 
-use super::active::{connect, learn};
+use super::active::{CLIENTS, connect, connecting};
 use super::harness::owned;
 use super::peer::PEER_MAC;
 use super::*;
 use crate::conn::record::State;
 use crate::tcp::CloseReason;
 
-const CLIENTS: [&str; 2] = ["10.77.0.1:50000", "[fd77::1]:50000"];
-
 /// A host and a peer whose SYNs have crossed, and the host's SYN-ACK.
 fn crossed(client: &str) -> (Host, Peer, Seen) {
-    let mut host = Host::serving();
-    let mut peer = Peer::to(client, 7);
-    learn(&mut host, &peer);
-    connect(&mut host, peer.flow.remote, peer.endpoint()).unwrap();
+    let (mut host, mut peer) = connecting(client);
     let syn = peer.read(&only(host.sent()));
     let syn_ack = only(peer.tell(&mut host, SYN, b""));
     assert_eq!((syn_ack.flags, syn_ack.seq, syn_ack.ack), (SYN_ACK, syn.seq, peer.seq));
