@@ -113,8 +113,7 @@ impl FromStr for Overrides {
             let period = || humantime::parse_duration(value).ok();
             let (read, before) = match key {
                 "keepalive" => {
-                    let read = clap::ValueEnum::from_str(value, false).ok();
-                    (read.is_some(), core::mem::replace(&mut overrides.keepalive, read).is_some())
+                    replace(&mut overrides.keepalive, clap::ValueEnum::from_str(value, false).ok())
                 }
                 "keepalive-time" => replace(&mut overrides.time, period()),
                 "keepalive-interval" => replace(&mut overrides.interval, period()),

@@ -13,6 +13,7 @@ use crate::link::tap::Tapped;
 use crate::service::builtin::Builtins;
 use crate::shard::clock::Clock;
 use crate::shard::{Answering, Shard, Shared, Snapshot};
+use crate::tcp::keepalive::Profile;
 use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use anyhow::{Context as _, anyhow};
@@ -105,7 +106,7 @@ enum Format {
 /// Serves until SIGINT or SIGTERM.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     check_listeners(&args.listen).map_err(refused)?;
-    check_liveness(args).map_err(refused)?;
+    let plan = Plan::of(args).map_err(refused)?;
     if args.die_with_parent {
         let signal = Some(rustix::process::Signal::TERM);
         rustix::process::set_parent_process_death_signal(signal).map_err(refused)?;
@@ -116,13 +117,27 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let (attachment, links) = attachment::attach(&request(args)).map_err(refused)?;
     let shards = links
         .into_iter()
-        .map(|link| make_shard(args, &attachment, Tapped::new(link, capture.clone()), clock))
+        .map(|link| make_shard(args, &plan, &attachment, Tapped::new(link, capture.clone()), clock))
         .collect::<anyhow::Result<Vec<_>>>()
         .map_err(refused)?;
     if args.status == Format::Text {
         announce(args, &attachment);
     }
     serve(args, &attachment, shards, clock, &stop).map_err(failed)
+}
+
+/// What the arguments say about connections, found to be possible before anything is attached.
+struct Plan {
+    profile: Profile,
+    listeners: Vec<Listener>,
+}
+
+impl Plan {
+    fn of(args: &Args) -> anyhow::Result<Plan> {
+        let profile = args.liveness.profile()?;
+        let listeners = args.listen.iter().map(|url| listener(url, &args.liveness));
+        Ok(Plan { profile, listeners: listeners.collect::<anyhow::Result<_>>()? })
+    }
 }
 
 /// Two services on one endpoint contradict each other.
@@ -134,12 +149,6 @@ fn check_listeners(urls: &[ListenUrl]) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Periods outside their limits are found before anything is attached.
-fn check_liveness(args: &Args) -> anyhow::Result<()> {
-    args.liveness.profile()?;
-    args.listen.iter().try_for_each(|url| listener(url, &args.liveness).map(drop))
 }
 
 fn request(args: &Args) -> Request {
@@ -162,6 +171,7 @@ type ServeShard = Shard<Tapped<AfXdpLink>, Builtins, Answering>;
 
 fn make_shard(
     args: &Args,
+    plan: &Plan,
     attachment: &Attachment,
     link: Tapped<AfXdpLink>,
     clock: Clock,
@@ -169,21 +179,16 @@ fn make_shard(
     let interface = attachment.interface();
     let mut config = Config::new(interface.mac, secrets::draw()?, secrets::draw()?);
     config.mtu = u16::try_from(interface.mtu.min(u32::from(config.mtu)))?;
-    config.connections_max = args.max_connections.div_ceil(attachment.queues());
-    config.half_open_max = match args.half_open_max {
-        Some(max) => max.div_ceil(attachment.queues()),
-        None => Config::half_open_for(config.connections_max),
-    };
-    config.flights_max = match args.flights_max {
-        Some(flights_max) => flights_max.div_ceil(attachment.queues()),
-        None => Config::flights_for(config.connections_max),
-    };
+    let share = |total: u32| total.div_ceil(attachment.queues());
+    let connections = share(args.max_connections);
+    config.connections_max = connections;
+    config.half_open_max = args.half_open_max.map_or(Config::half_open_for(connections), share);
+    config.flights_max = args.flights_max.map_or(Config::flights_for(connections), share);
     config.time_wait = args.time_wait;
     config.resets_per_second = args.resets_per_second;
     config.owned = args.address.iter().map(owned).collect();
-    config.profile = args.liveness.profile()?;
-    let listeners = args.listen.iter().map(|url| listener(url, &args.liveness));
-    config.listeners = listeners.collect::<anyhow::Result<_>>()?;
+    config.profile = plan.profile;
+    config.listeners = plan.listeners.clone();
     let engine = Engine::try_new(config, Builtins, clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }
