@@ -79,6 +79,8 @@ impl<S: Service> Engine<S> {
                 self.counters.drops.count(reason);
             }
         }
+        self.finish_batch(now, &mut output);
+        output.drop_spare();
         self.batch = batch;
     }
 

@@ -24,6 +24,11 @@ impl<'a, P: FramePool> Output<'a, P> {
         self.pool.bytes(frame)
     }
 
+    /// The room of a received frame.
+    pub(super) fn room(&mut self, frame: &mut Frame) -> &mut [u8] {
+        self.pool.room(frame)
+    }
+
     /// Offers a received frame for the next answer; what is not used goes back to the pool.
     pub(super) fn reuse(&mut self, frame: Frame) {
         self.drop_spare();
@@ -50,6 +55,20 @@ impl<'a, P: FramePool> Output<'a, P> {
             false => counters.drops.count(DropReason::NoFrame),
         }
         sent
+    }
+
+    /// Whether a frame can be sent, which is then kept for it.
+    pub(super) fn is_ready(&mut self) -> bool {
+        if self.tx.len() == self.tx.capacity() {
+            return false;
+        }
+        self.spare = self.spare.take().or_else(|| self.pool.take());
+        self.spare.is_some()
+    }
+
+    /// The room of the frame that is sent next, if there is one.
+    pub(super) fn next_room(&mut self) -> Option<&mut [u8]> {
+        self.spare.as_mut().map(|frame| self.pool.room(frame))
     }
 
     fn write(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
