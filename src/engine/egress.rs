@@ -35,7 +35,7 @@ impl<S: Service> Engine<S> {
     pub(super) fn room(&self, slot: u32) -> usize {
         let conn = &self.table.slab[slot];
         if let Some(index) = conn.promoted() {
-            return self.promoted[index].promoted.room().min(self.scratch.len());
+            return self.promoted[index].promoted.room();
         }
         let in_flight = self.flights.sequence_len(conn.flight);
         let most =

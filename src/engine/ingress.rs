@@ -80,7 +80,6 @@ impl<S: Service> Engine<S> {
             }
         }
         self.finish_batch(now, &mut output);
-        output.drop_spare();
         self.batch = batch;
     }
 

@@ -122,13 +122,15 @@ impl<S: Service> Engine<S> {
     /// When the system has no memory for the tables of as many connections as `config` asks for.
     pub fn try_new(config: Config, service: S, now: Instant) -> Result<Engine<S>, OutOfMemory> {
         let tick = Tick::of(now);
+        let promoted = Pool::new(config.promoted_max, config.promoted_buffer, config.mtu);
+        let answer_max = if config.promoted_max > 0 { promoted.buffer() } else { FLIGHT_LEN_MAX };
         Ok(Engine {
             locals: Locals::new(config.owned.clone(), config.listeners.clone()),
             table: Table::new(config.connections_max, config.hash_secret)?,
             flights: Flights::new(config.flights_max),
             wheel: Wheel::new(tick),
             flight_wheel: Wheel::new(tick),
-            promoted: Pool::new(config.promoted_max, config.promoted_buffer, config.mtu),
+            promoted,
             promoted_wheel: Wheel::new(tick),
             due: Vec::with_capacity(BATCH_MAX),
             isns: IsnGenerator::new(config.isn_secret),
@@ -140,7 +142,7 @@ impl<S: Service> Engine<S> {
             counters: Counters::default(),
             resets: ResetBudget { second: 0, left: config.resets_per_second },
             batch: Vec::with_capacity(BATCH_MAX),
-            scratch: vec![0; usize::from(FLIGHT_LEN_MAX)].into(),
+            scratch: vec![0; usize::from(answer_max)].into(),
             service,
             config,
         })

@@ -6,7 +6,7 @@ use crate::frame::{Frame, FramePool};
 use crate::wire::emit::{self, Outgoing};
 
 /// Where answers go: the received frame first, then fresh ones from the pool.
-pub(super) struct Output<'a, P> {
+pub(super) struct Output<'a, P: FramePool> {
     pool: &'a mut P,
     tx: &'a mut Vec<Frame>,
     /// A received frame that is no longer needed, to be written over.
@@ -87,5 +87,11 @@ impl<'a, P: FramePool> Output<'a, P> {
     /// Sends one segment.
     pub(super) fn segment(&mut self, counters: &mut Counters, segment: &Outgoing<'_>) -> bool {
         self.frame(counters, |room| emit::emit(room, segment))
+    }
+}
+
+impl<P: FramePool> Drop for Output<'_, P> {
+    fn drop(&mut self) {
+        self.drop_spare();
     }
 }

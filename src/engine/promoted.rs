@@ -139,7 +139,7 @@ impl<S: Service> Engine<S> {
             let promoted = &mut promoted[index].promoted;
             let id = table.slab.id(slot);
             let conn = &mut table.slab[slot];
-            let room = promoted.room().min(scratch.len());
+            let room = promoted.room();
             let unread = promoted.unread();
             if unread.is_empty() {
                 return false;
@@ -248,7 +248,7 @@ impl<S: Service> Engine<S> {
         }
         let after = self.config.park_after;
         match promoted.has_early() {
-            true => Some(conn.touched.after(after.max(EARLY_KEPT))),
+            true => Some(self.promoted[index].received.after(after.max(EARLY_KEPT))),
             false if after.is_zero() => Some(conn.touched),
             false => Some(conn.touched.after(after)),
         }
@@ -262,8 +262,11 @@ impl<S: Service> Engine<S> {
         if una != conn.snd_una {
             entry.progress = Tick::of(now);
         }
-        conn.snd_una = una;
-        conn.rcv_nxt = entry.promoted.rcv_nxt();
+        let next = entry.promoted.rcv_nxt();
+        if next != conn.rcv_nxt {
+            entry.received = Tick::of(now);
+        }
+        (conn.snd_una, conn.rcv_nxt) = (una, next);
     }
 
     /// Sets the timer of a promoted connection for the next thing that it has to do.
@@ -354,7 +357,7 @@ impl<S: Service> Engine<S> {
 }
 
 /// Frames for the packets of a promoted connection.
-struct Frames<'a, 'o, P> {
+struct Frames<'a, 'o, P: FramePool> {
     output: &'a mut Output<'o, P>,
     counters: &'a mut Counters,
     ethernet: &'a EthernetHeader,

@@ -65,7 +65,6 @@ impl<S: Service> Engine<S> {
             }
         }
         self.handle_promoted_timers(now, &mut output);
-        output.drop_spare();
     }
 
     /// What is in flight was not acknowledged in time. RFC 6298 sections 5.4 to 5.6.

@@ -17,6 +17,8 @@ pub struct Entry {
     pub conn: u32,
     /// When something was last acknowledged, or queued while nothing was out.
     pub progress: Tick,
+    /// When something was last received in order.
+    pub received: Tick,
     /// When there is something to do.
     pub deadline: Tick,
     /// Whether a segment was taken and what follows from it is yet to be done.
@@ -67,6 +69,7 @@ impl Pool {
             promoted: Promoted::new(buffer),
             conn: NONE,
             progress: Tick(0),
+            received: Tick(0),
             deadline: Tick(0),
             is_due: false,
             links: Links::UNLINKED,
@@ -115,7 +118,8 @@ impl Pool {
             self.free.push(index);
             return None;
         }
-        (entry.conn, entry.progress, entry.is_due) = (conn, Tick::of(now), false);
+        (entry.conn, entry.is_due) = (conn, false);
+        (entry.progress, entry.received) = (Tick::of(now), Tick::of(now));
         Some(index)
     }
 
