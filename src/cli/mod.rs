@@ -6,6 +6,7 @@
 //! - `capture`: `--pcap`
 //! - `liveness`: keepalive and the user timeout
 //! - `network`: the test network of `demo`
+//! - `promotion`: connections that a whole TCP socket carries
 //! - `server`: the server process of `demo`
 //! - `status`: status lines; `summary`: the JSON summary
 //! - `secrets`: random keys; `signals`: SIGINT and SIGTERM
@@ -18,6 +19,7 @@ mod capture;
 mod demo;
 mod liveness;
 mod network;
+mod promotion;
 mod secrets;
 mod serve;
 mod server;

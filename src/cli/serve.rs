@@ -2,7 +2,7 @@
 
 use super::address::{Cidr, ListenUrl};
 use super::status::Status;
-use super::{Failure, capture, failed, liveness, refused, say, secrets, signals};
+use super::{Failure, capture, failed, liveness, promotion, refused, say, secrets, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
@@ -72,6 +72,9 @@ pub(super) struct Args {
     /// 65536 a queue, unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 18))]
     flights_max: Option<u32>,
+
+    #[command(flatten)]
+    promotion: promotion::Args,
 
     /// Resets a second, on each queue, in answer to segments of no connection.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
@@ -184,6 +187,7 @@ fn make_shard(
     config.connections_max = connections;
     config.half_open_max = args.half_open_max.map_or(Config::half_open_for(connections), share);
     config.flights_max = args.flights_max.map_or(Config::flights_for(connections), share);
+    args.promotion.apply(&mut config, attachment.queues());
     config.time_wait = args.time_wait;
     config.resets_per_second = args.resets_per_second;
     config.owned = args.address.iter().map(owned).collect();

@@ -8,6 +8,9 @@ use crate::wire::seq::SeqNumber;
 /// An index that points nowhere.
 pub const NONE: u32 = u32::MAX;
 
+/// In [`Conn::flight`]: the rest of it is a place in `tcp::promoted::pool`.
+pub const PROMOTED: u32 = 1 << 31;
+
 /// The state of a connection (RFC 9293 section 3.3.2). LISTEN has no record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -30,6 +33,14 @@ impl State {
     /// Whether this host has not closed its direction yet.
     pub const fn can_send(self) -> bool {
         matches!(self, State::Established | State::CloseWait)
+    }
+
+    /// The state when this host closes its direction, which [`State::can_send`].
+    pub const fn after_close(self) -> State {
+        match self {
+            State::CloseWait => State::LastAck,
+            _ => State::FinWait1,
+        }
     }
 
     /// Whether the peer has not closed its direction yet.
@@ -60,7 +71,8 @@ pub struct Conn {
     pub snd_una: SeqNumber,
     /// RCV.NXT: the next byte expected.
     pub rcv_nxt: SeqNumber,
-    /// Data sent and not acknowledged: an index into [`super::flight::Flights`], or [`NONE`].
+    /// Data sent and not acknowledged: an index into [`super::flight::Flights`], or [`NONE`]; or,
+    /// with [`PROMOTED`], the connection's place among those that are promoted.
     pub flight: u32,
     /// When the peer was last heard, or last told what is expected; before the connection is
     /// established, when the SYN was last sent; in TIME-WAIT, when that began; with [`CLOSE_DUE`],
@@ -145,6 +157,12 @@ impl Conn {
     /// Sets the peer's window scale, at most 14, or `None` if its SYN had no such option.
     pub fn set_wscale(&mut self, shift: Option<u8>) {
         self.bits = self.bits & 0xf0 | shift.map_or(UNSCALED, |shift| shift.min(14));
+    }
+
+    /// The connection's place among those that are promoted, if it is one of them.
+    pub fn promoted(&self) -> Option<u32> {
+        let is_promoted = self.flight != NONE && self.flight & PROMOTED != 0;
+        is_promoted.then_some(self.flight & !PROMOTED)
     }
 
     /// Whether this host sent a SYN before the peer's came, and the handshake of that simultaneous

@@ -26,6 +26,18 @@ pub struct Config {
     pub half_open_max: u32,
     /// Connections with data in flight at once.
     pub flights_max: u32,
+    /// Connections carried by a whole TCP socket at once, which keep what comes early and queue what
+    /// is to be sent (docs/decisions/0008-promotion.md). Without a place among them, a connection does
+    /// without: it acknowledges what it can take, and the peer sends the rest again.
+    pub promoted_max: u32,
+    /// The bytes that a promoted connection holds for each direction, at least
+    /// [`crate::tcp::promoted::pool::BUFFER_MIN`]; and so the window that every connection advertises, if any can be promoted.
+    pub promoted_buffer: u16,
+    /// How long a promoted connection is quiet, with nothing to send and all received bytes read,
+    /// before it is parked: carried by its record alone again.
+    pub park_after: Duration,
+    /// Promotes every connection that anything happens on, for comparison.
+    pub promote_always: bool,
     /// Resets sent a second to segments that have no connection (RFC 9293 leaves the limit open;
     /// without one, a flood of segments is answered by a flood of resets).
     pub resets_per_second: u32,
@@ -55,6 +67,10 @@ impl Config {
             connections_max: CONNECTIONS,
             half_open_max: Self::half_open_for(CONNECTIONS),
             flights_max: Self::flights_for(CONNECTIONS),
+            promoted_max: 1_024,
+            promoted_buffer: u16::MAX,
+            park_after: Duration::from_secs(1),
+            promote_always: false,
             resets_per_second: 1_000,
             profile: Profile::default(),
             time_wait: timing::TIME_WAIT,

@@ -26,6 +26,12 @@ pub struct Counters {
     pub mtu_lowered: u64,
     /// Resets sent.
     pub resets: u64,
+    /// Connections promoted, each time it happened.
+    pub promotions: u64,
+    /// Connections that needed promotion when every place was taken, each time it happened.
+    pub promotions_refused: u64,
+    /// Connections now promoted.
+    pub promoted: u64,
     /// SYNs answered with a cookie, past the limit of half-open connections.
     pub cookies_sent: u64,
     /// Connections opened by a cookie that came back.
@@ -63,6 +69,9 @@ impl Counters {
         self.probes += other.probes;
         self.mtu_lowered += other.mtu_lowered;
         self.resets += other.resets;
+        self.promotions += other.promotions;
+        self.promotions_refused += other.promotions_refused;
+        self.promoted += other.promoted;
         self.cookies_sent += other.cookies_sent;
         self.cookies_accepted += other.cookies_accepted;
         self.half_open += other.half_open;

@@ -20,6 +20,9 @@ impl<S: Service> Engine<S> {
     /// SND.NXT of the connection in `slot`.
     pub(super) fn snd_nxt(&self, slot: u32) -> SeqNumber {
         let conn = &self.table.slab[slot];
+        if let Some(index) = conn.promoted() {
+            return self.promoted[index].promoted.snd_nxt();
+        }
         match conn.state {
             // The SYN takes a sequence number, and is all that is out.
             State::SynSent | State::SynReceived => conn.snd_una + 1,
@@ -28,24 +31,34 @@ impl<S: Service> Engine<S> {
     }
 
     /// How many more bytes the connection in `slot` can send now: within its flight, the peer's
-    /// window, and an initial window of segments.
+    /// window, and an initial window of segments; if it is promoted, within its queue.
     pub(super) fn room(&self, slot: u32) -> usize {
         let conn = &self.table.slab[slot];
+        if let Some(index) = conn.promoted() {
+            return self.promoted[index].promoted.room();
+        }
         let in_flight = self.flights.sequence_len(conn.flight);
         let most =
             u32::from(FLIGHT_LEN_MAX).min(conn.window()).min(SEGMENTS_MAX * u32::from(conn.mss));
         if self.has_flight_for(slot) { most.saturating_sub(in_flight) as usize } else { 0 }
     }
 
-    /// The window that the connection in `slot` advertises: for a service that answers, no more than
-    /// the segments of one answer hold, or it would drop the rest.
+    /// The window that the connection in `slot` advertises.
     pub(super) fn receive_window(&self, slot: u32) -> u16 {
         let conn = &self.table.slab[slot];
+        if let Some(index) = conn.promoted() {
+            return self.promoted[index].promoted.window();
+        }
         self.window_for(self.classes[conn.class].tag, conn.mss)
     }
 
-    /// The window that a connection of service `tag` advertises to a peer with segments of `mss`.
+    /// The window that a connection of service `tag` advertises to a peer with segments of `mss`: what
+    /// it can keep when it is promoted. Where none can be, a service that answers gets no more than
+    /// the segments of one answer hold, or it would drop the rest.
     pub(super) fn window_for(&self, tag: u8, mss: u16) -> u16 {
+        if self.promoted.capacity() > 0 {
+            return self.promoted.buffer();
+        }
         let asked = self.service.receive_window(tag);
         // Who asks for more than a flight does not answer. Before the peer's SYN its segment size is
         // not known, and 0.
@@ -101,6 +114,12 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) {
+        if let Some(index) = self.table.slab[slot].promoted() {
+            let scratch = core::mem::take(&mut self.scratch);
+            self.transmit_promoted(index, &scratch[..len], fin, now, output);
+            self.scratch = scratch;
+            return;
+        }
         let mut flight = self.table.slab[slot].flight;
         if flight == NONE {
             let Some(fresh) = self.flights.insert(slot) else {
@@ -116,10 +135,7 @@ impl<S: Service> Engine<S> {
         if fin {
             self.flights[flight].fin = true;
             self.table.slab[slot].clear(CLOSE_DUE);
-            let closed = match self.table.slab[slot].state {
-                State::CloseWait => State::LastAck,
-                _ => State::FinWait1,
-            };
+            let closed = self.table.slab[slot].state.after_close();
             self.set_state(slot, closed);
         }
         self.send_flight(slot, sent_before, usize::MAX, output);
@@ -226,17 +242,24 @@ impl<S: Service> Engine<S> {
         self.flight_wheel.schedule(&mut self.flights, flight, deadline);
     }
 
-    /// Frees the flight of `slot`, if it has one (RFC 6298 section 5.2).
+    /// Frees the flight of `slot`, if it has one (RFC 6298 section 5.2), or its place among the
+    /// promoted connections.
     pub(super) fn drop_flight(&mut self, slot: u32) {
-        let flight = core::mem::replace(&mut self.table.slab[slot].flight, NONE);
-        if flight != NONE {
-            self.flight_wheel.cancel(&mut self.flights, flight);
-            self.flights.remove(flight);
-            // A connection with data in flight needs no keepalive timer; now it may again.
-            let conn = &self.table.slab[slot];
-            if conn.state.can_send() && !conn.links.is_linked() {
-                self.start_timer(slot);
+        let conn = &mut self.table.slab[slot];
+        let promoted = conn.promoted();
+        let flight = core::mem::replace(&mut conn.flight, NONE);
+        match promoted {
+            Some(index) => self.release_promoted(index),
+            None if flight == NONE => return,
+            None => {
+                self.flight_wheel.cancel(&mut self.flights, flight);
+                self.flights.remove(flight);
             }
+        }
+        // A connection with data in flight needs no keepalive timer; now it may again.
+        let conn = &self.table.slab[slot];
+        if conn.state.can_send() && !conn.links.is_linked() {
+            self.start_timer(slot);
         }
     }
 }

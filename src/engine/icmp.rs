@@ -47,6 +47,11 @@ impl<S: Service> Engine<S> {
         conn.mss = mss;
         let flight = conn.flight;
         self.counters.mtu_lowered += 1;
+        if let Some(index) = conn.promoted() {
+            // What was too big is sent again when its timer is due.
+            self.promoted[index].promoted.set_mss(mss);
+            return;
+        }
         if flight != NONE && self.flights[flight].len > mss {
             // RFC 1191 section 6.4: what was lost to its size is sent again without a timeout, and
             // as no congestion lost it, the next timeout is no longer than this one was.

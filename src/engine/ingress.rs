@@ -79,6 +79,7 @@ impl<S: Service> Engine<S> {
                 self.counters.drops.count(reason);
             }
         }
+        self.finish_batch(now, &mut output);
         self.batch = batch;
     }
 

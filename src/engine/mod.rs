@@ -16,6 +16,7 @@
 //! - `open`: passive and active opens; `cookies`: passive ones without a record
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
+//! - `promoted`: connections that a whole TCP socket carries for a while
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
 //! - `icmp`: errors about segments sent, carried out as `tcp` decided
 //! - `control`: ARP, NDP, ping; `neighbor`: asking for hardware addresses; `output`: frames going out
@@ -32,6 +33,7 @@ pub mod locals;
 mod neighbor;
 mod open;
 mod output;
+mod promoted;
 mod segment;
 mod timers;
 
@@ -46,6 +48,7 @@ use crate::tcp::CloseReason;
 use crate::tcp::cookie::CookieJar;
 use crate::tcp::isn::IsnGenerator;
 use crate::tcp::keepalive::Profile;
+use crate::tcp::promoted::pool::Pool;
 use crate::time::{Instant, Tick};
 use classes::{Class, Classes};
 use config::Config;
@@ -71,6 +74,11 @@ pub struct Engine<S> {
     wheel: Wheel,
     /// Times the flights.
     flight_wheel: Wheel,
+    /// Connections carried by a socket, and what times them.
+    promoted: Pool,
+    promoted_wheel: Wheel,
+    /// Promoted connections that took segments of the batch.
+    due: Vec<u32>,
     isns: IsnGenerator,
     classes: Classes,
     cookies: CookieJar,
@@ -114,12 +122,17 @@ impl<S: Service> Engine<S> {
     /// When the system has no memory for the tables of as many connections as `config` asks for.
     pub fn try_new(config: Config, service: S, now: Instant) -> Result<Engine<S>, OutOfMemory> {
         let tick = Tick::of(now);
+        let promoted = Pool::new(config.promoted_max, config.promoted_buffer, config.mtu);
+        let answer_max = if config.promoted_max > 0 { promoted.buffer() } else { FLIGHT_LEN_MAX };
         Ok(Engine {
             locals: Locals::new(config.owned.clone(), config.listeners.clone()),
             table: Table::new(config.connections_max, config.hash_secret)?,
             flights: Flights::new(config.flights_max),
             wheel: Wheel::new(tick),
             flight_wheel: Wheel::new(tick),
+            promoted,
+            promoted_wheel: Wheel::new(tick),
+            due: Vec::with_capacity(BATCH_MAX),
             isns: IsnGenerator::new(config.isn_secret),
             classes: Classes::new(),
             cookies: CookieJar::new(config.isn_secret),
@@ -129,7 +142,7 @@ impl<S: Service> Engine<S> {
             counters: Counters::default(),
             resets: ResetBudget { second: 0, left: config.resets_per_second },
             batch: Vec::with_capacity(BATCH_MAX),
-            scratch: vec![0; usize::from(FLIGHT_LEN_MAX)].into(),
+            scratch: vec![0; usize::from(answer_max)].into(),
             service,
             config,
         })
@@ -140,7 +153,8 @@ impl<S: Service> Engine<S> {
     /// # Errors
     ///
     /// `Gone` when the connection cannot be sent to any more; `Busy` when it cannot now, or when
-    /// `bytes` are more than one flight and the peer's window take.
+    /// `bytes` are more than a promoted connection holds, or, if it cannot be promoted, than one
+    /// flight and the peer's window take.
     pub fn send<P: FramePool>(
         &mut self,
         id: ConnId,
@@ -150,14 +164,25 @@ impl<S: Service> Engine<S> {
         tx: &mut Vec<Frame>,
     ) -> Result<(), CommandError> {
         let slot = self.writable(id)?;
-        if bytes.len() > self.room(slot) {
-            return Err(CommandError::Busy);
-        }
         if bytes.is_empty() {
             // A flight of nothing would never be acknowledged.
             return Ok(());
         }
         let mut output = Output::new(pool, tx);
+        let fits = bytes.len() <= self.room(slot);
+        let is_promotable = !fits && bytes.len() <= usize::from(self.promoted.buffer());
+        if (is_promotable || self.config.promote_always)
+            && let Some(index) = self.promote(slot, now)
+        {
+            if bytes.len() > self.promoted[index].promoted.room() {
+                return Err(CommandError::Busy);
+            }
+            self.transmit_promoted(index, bytes, false, now, &mut output);
+            return Ok(());
+        }
+        if !fits {
+            return Err(CommandError::Busy);
+        }
         self.scratch[..bytes.len()].copy_from_slice(bytes);
         self.transmit(slot, bytes.len(), false, now, &mut output);
         Ok(())
@@ -200,9 +225,11 @@ impl<S: Service> Engine<S> {
         let class = Class { profile, ..self.classes[self.table.slab[slot].class] };
         self.table.slab[slot].class = self.classes.number(class).ok_or(CommandError::Busy)?;
         self.start_timer(slot);
-        let flight = self.table.slab[slot].flight;
-        if flight != NONE {
-            self.restart_flight_timer(flight, now);
+        let conn = &self.table.slab[slot];
+        match (conn.promoted(), conn.flight) {
+            (Some(index), _) => self.schedule_promoted(slot, index, now),
+            (None, NONE) => {}
+            (None, flight) => self.restart_flight_timer(flight, now),
         }
         Ok(())
     }
@@ -262,7 +289,8 @@ impl<S: Service> Engine<S> {
 
     /// When [`Engine::handle_timers`] has something to do, at the latest; `None` while no timer runs.
     pub fn next_timer(&self, now: Instant) -> Option<Instant> {
-        let due = [self.wheel.next_due(), self.flight_wheel.next_due()];
+        let wheels = [&self.wheel, &self.flight_wheel, &self.promoted_wheel];
+        let due = wheels.map(Wheel::next_due);
         due.into_iter().flatten().map(|tick| tick.start(now)).min()
     }
 

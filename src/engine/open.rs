@@ -6,7 +6,7 @@ use super::locals::Listener;
 use super::output::Output;
 use super::segment::Answer;
 use crate::conn::path::Path;
-use crate::conn::record::{Conn, OPENED_HERE, State};
+use crate::conn::record::{Conn, OPENED_HERE, SACK_PERMITTED, State};
 use crate::conn::slab::ConnId;
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
@@ -153,7 +153,10 @@ impl<S: Service> Engine<S> {
         let passive = conn.state == State::SynReceived;
         // RFC 7323 section 2.2: the option is offered, and returned only to those who offered it.
         let wscale = (!passive || conn.wscale().is_some()).then_some(0);
-        let options = SynOptions { mss: Some(self.mss_max(slot)), wscale, sack_permitted: false };
+        // RFC 2018 section 2: likewise. Without a place for what comes early there is nothing to
+        // acknowledge selectively.
+        let sack_permitted = self.promoted.capacity() > 0 && (!passive || conn.has(SACK_PERMITTED));
+        let options = SynOptions { mss: Some(self.mss_max(slot)), wscale, sack_permitted };
         let path = &self.table.paths[conn.path];
         let segment = Outgoing {
             ethernet: &path.ethernet,

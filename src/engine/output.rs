@@ -6,7 +6,7 @@ use crate::frame::{Frame, FramePool};
 use crate::wire::emit::{self, Outgoing};
 
 /// Where answers go: the received frame first, then fresh ones from the pool.
-pub(super) struct Output<'a, P> {
+pub(super) struct Output<'a, P: FramePool> {
     pool: &'a mut P,
     tx: &'a mut Vec<Frame>,
     /// A received frame that is no longer needed, to be written over.
@@ -22,6 +22,11 @@ impl<'a, P: FramePool> Output<'a, P> {
     /// The bytes of a received frame.
     pub(super) fn bytes(&self, frame: &Frame) -> &[u8] {
         self.pool.bytes(frame)
+    }
+
+    /// The room of a received frame.
+    pub(super) fn room(&mut self, frame: &mut Frame) -> &mut [u8] {
+        self.pool.room(frame)
     }
 
     /// Offers a received frame for the next answer; what is not used goes back to the pool.
@@ -52,6 +57,20 @@ impl<'a, P: FramePool> Output<'a, P> {
         sent
     }
 
+    /// Whether a frame can be sent, which is then kept for it.
+    pub(super) fn is_ready(&mut self) -> bool {
+        if self.tx.len() == self.tx.capacity() {
+            return false;
+        }
+        self.spare = self.spare.take().or_else(|| self.pool.take());
+        self.spare.is_some()
+    }
+
+    /// The room of the frame that is sent next, if there is one.
+    pub(super) fn next_room(&mut self) -> Option<&mut [u8]> {
+        self.spare.as_mut().map(|frame| self.pool.room(frame))
+    }
+
     fn write(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let Some(mut frame) = self.spare.take().or_else(|| self.pool.take()) else {
             return false;
@@ -68,5 +87,11 @@ impl<'a, P: FramePool> Output<'a, P> {
     /// Sends one segment.
     pub(super) fn segment(&mut self, counters: &mut Counters, segment: &Outgoing<'_>) -> bool {
         self.frame(counters, |room| emit::emit(room, segment))
+    }
+}
+
+impl<P: FramePool> Drop for Output<'_, P> {
+    fn drop(&mut self) {
+        self.drop_spare();
     }
 }

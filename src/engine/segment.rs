@@ -34,9 +34,32 @@ impl<S: Service> Engine<S> {
         if conn.state == State::SynSent {
             return self.on_syn_sent(slot, frame, segment, now, output);
         }
+        if self.config.promote_always {
+            self.promote(slot, now);
+        }
+        let conn = &self.table.slab[slot];
         let window = self.receive_window(slot);
         match parked::judge(conn, self.snd_nxt(slot), window, segment) {
-            Verdict::Accept(accept) => self.accept(slot, frame, &accept, now, output),
+            Verdict::Accept(accept) => match conn.promoted() {
+                Some(index) => {
+                    self.on_promoted_segment(index, frame, segment, &accept, now, output)
+                }
+                None => self.accept(slot, frame, segment, &accept, now, output),
+            },
+            Verdict::Early(accept) => match self.promote(slot, now) {
+                Some(index) => {
+                    self.on_promoted_segment(index, frame, segment, &accept, now, output)
+                }
+                // What it acknowledges still counts.
+                None if accept.ack != self.table.slab[slot].snd_una => {
+                    self.accept(slot, frame, segment, &accept, now, output)
+                }
+                None => {
+                    output.reuse(frame);
+                    let verdict = Verdict::Acknowledge(DropReason::OutOfOrder);
+                    self.refuse(slot, verdict, segment, now, output)
+                }
+            },
             Verdict::Reopen => self.reopen(slot, frame, segment, now, output),
             verdict => {
                 output.reuse(frame);
@@ -120,7 +143,9 @@ impl<S: Service> Engine<S> {
                 self.remove(slot, CloseReason::ClosedByUs);
                 Ok(())
             }
-            Verdict::Accept(_) | Verdict::Reopen => unreachable!("carried out by on_segment"),
+            Verdict::Accept(_) | Verdict::Early(_) | Verdict::Reopen => {
+                unreachable!("carried out by on_segment")
+            }
         }
     }
 
@@ -129,6 +154,7 @@ impl<S: Service> Engine<S> {
         &mut self,
         slot: u32,
         frame: Frame,
+        segment: &Segment,
         accept: &Accept,
         now: Instant,
         output: &mut Output<'_, P>,
@@ -160,11 +186,24 @@ impl<S: Service> Engine<S> {
             conn.attempts = 0;
         }
         let taken = self.take_data(slot, &frame, accept, now, &mut answer, output);
+        let mut answered = false;
+        if matches!(taken, Err(DropReason::FlightsFull | DropReason::ServiceFull))
+            && !answer.closing
+            && self.can_promote(slot)
+        {
+            // There is more than a record can keep.
+            answered = self.transmit_answer(slot, &answer, now, output);
+            if let Some(index) = self.promote(slot, now) {
+                return self.on_promoted_segment(index, frame, segment, accept, now, output);
+            }
+            answer = Answer::default();
+        }
         output.reuse(frame);
         if repeat {
             self.send_flight(slot, 0, usize::MAX, output);
         }
-        if !self.transmit_answer(slot, &answer, now, output) && accept.ack_due {
+        answered |= self.transmit_answer(slot, &answer, now, output);
+        if !answered && accept.ack_due {
             self.acknowledge(slot, output);
         }
         taken
@@ -195,11 +234,7 @@ impl<S: Service> Engine<S> {
         // "... if the FIN segment is now acknowledged" (RFC 9293 section 3.10.7.4).
         match self.table.slab[slot].state {
             State::FinWait1 => {
-                self.set_state(slot, State::FinWait2);
-                let conn = &mut self.table.slab[slot];
-                conn.touched = Tick::of(now);
-                conn.attempts = 0;
-                self.start_timer(slot);
+                self.enter_fin_wait_2(slot, now);
                 Acked::Done
             }
             State::Closing => {
@@ -299,8 +334,17 @@ impl<S: Service> Engine<S> {
         result
     }
 
+    /// The peer has this host's FIN, and may send its own.
+    pub(super) fn enter_fin_wait_2(&mut self, slot: u32, now: Instant) {
+        self.set_state(slot, State::FinWait2);
+        let conn = &mut self.table.slab[slot];
+        conn.touched = Tick::of(now);
+        conn.attempts = 0;
+        self.start_timer(slot);
+    }
+
     /// Both sides have closed: keeps the record for late segments.
-    fn enter_time_wait(&mut self, slot: u32, now: Instant) {
+    pub(super) fn enter_time_wait(&mut self, slot: u32, now: Instant) {
         self.tell_closed(slot, self.reason_of(slot));
         self.set_state(slot, State::TimeWait);
         self.drop_flight(slot);
@@ -309,7 +353,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Who closed first, of a connection that both sides closed.
-    fn reason_of(&self, slot: u32) -> CloseReason {
+    pub(super) fn reason_of(&self, slot: u32) -> CloseReason {
         match self.table.slab[slot].has(PEER_CLOSED_FIRST) {
             true => CloseReason::ClosedByPeer,
             false => CloseReason::ClosedByUs,

@@ -64,6 +64,7 @@ impl<S: Service> Engine<S> {
                 Due::Nothing | Due::Later => break,
             }
         }
+        self.handle_promoted_timers(now, &mut output);
     }
 
     /// What is in flight was not acknowledged in time. RFC 6298 sections 5.4 to 5.6.
@@ -74,6 +75,13 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) {
         let Flight { conn: slot, retries, since, .. } = self.flights[index];
+        if self.table.slab[slot].window() == 0
+            && let Some(index) = self.promote(slot, now)
+        {
+            // The peer has closed its window: what is sent is a probe now, and who answers is there.
+            self.run(index, now, output);
+            return;
+        }
         let given_up = match self.profile(slot).user_timeout {
             Some(timeout) => Tick::of(now).reached(since.after(timeout)),
             None => retries >= DATA_RETRIES_MAX,
@@ -114,7 +122,12 @@ impl<S: Service> Engine<S> {
     }
 
     /// The peer was silent for as long as its profile lets it.
-    fn on_silence<P: FramePool>(&mut self, slot: u32, now: Instant, output: &mut Output<'_, P>) {
+    pub(super) fn on_silence<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
         match keepalive::due(&self.table.slab[slot], self.profile(slot), Tick::of(now)) {
             keepalive::Due::Probe => {
                 let conn = &mut self.table.slab[slot];

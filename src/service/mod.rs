@@ -18,8 +18,8 @@ use crate::time::Instant;
 /// The service's own memory in a connection's record; all zero when the connection opens.
 pub type ServiceState = [u8; 8];
 
-/// The most that a service is ever sent at once unless it asks for more with
-/// [`Service::receive_window`], in bytes.
+/// The most that a peer may send at once where no connection can be promoted, in bytes, unless the
+/// service asks for more with [`Service::receive_window`].
 pub const RECEIVE_WINDOW: u16 = FLIGHT_LEN_MAX;
 
 /// A protocol, or several, told apart by [`Context::tag`].
@@ -29,8 +29,9 @@ pub trait Service {
         let _ = conn;
     }
 
-    /// Data came, in order. Returns how many bytes from the front were consumed: the rest is not
-    /// acknowledged, and comes again.
+    /// Data came, in order. Returns how many bytes from the front were consumed. The rest comes again,
+    /// with what follows it, at the latest when some of what was sent is acknowledged: it is kept if
+    /// the connection can be promoted, and otherwise not acknowledged.
     ///
     /// A service that answers checks [`Context::room`] first, and consumes only what it can answer.
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize;
@@ -46,7 +47,8 @@ pub trait Service {
         let _ = (id, tag, state, reason);
     }
 
-    /// How many bytes the peer may send before they are acknowledged, for connections with `tag`.
+    /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,
+    /// where none can be promoted (`Config::promoted_max` is 0).
     /// A service that answers should not ask for more than it can answer in one flight, which is the
     /// default.
     fn receive_window(&self, tag: u8) -> u16 {

@@ -78,7 +78,12 @@ pub struct Profile {
 pub fn deadline(conn: &Conn, profile: &Profile) -> Option<Tick> {
     // RFC 9293 section 3.8.4 (MUST-27): "Keep-alive packets MUST only be sent when no sent data is
     // outstanding"; then retransmissions find out.
-    if !conn.state.can_send() || conn.flight != NONE {
+    if conn.flight != NONE { None } else { probe_at(conn, profile) }
+}
+
+/// When the peer of `conn`, which has nothing outstanding, is to be probed or given up.
+pub fn probe_at(conn: &Conn, profile: &Profile) -> Option<Tick> {
+    if !conn.state.can_send() {
         return None;
     }
     let keepalive = profile.keepalive?;
@@ -110,7 +115,7 @@ pub fn due(conn: &Conn, profile: &Profile, now: Tick) -> Due {
 /// Counts a probe sent at `now`. Those to come keep their distance also when this one is late,
 /// because there was much to do or because the profile was changed after a long silence.
 pub fn probed(conn: &mut Conn, profile: &Profile, now: Tick) {
-    if let Some(deadline) = deadline(conn, profile) {
+    if let Some(deadline) = probe_at(conn, profile) {
         let late = now.0.wrapping_sub(deadline.0);
         conn.touched = Tick(conn.touched.0.wrapping_add(late));
     }

@@ -10,6 +10,7 @@
 //! - [`isn`]: initial sequence numbers
 //! - [`keepalive`]: probes for a silent peer, and the user timeout
 //! - [`parked`]: segments for a record: SYN-RECEIVED and the synchronized states
+//! - [`promoted`]: connections that a TCP socket of smoltcp's carries
 //! - [`reset`]: the answer to a segment that has no connection
 //! - [`timing`]: retransmission, TIME-WAIT and other periods
 
@@ -20,6 +21,7 @@ pub mod icmp;
 pub mod isn;
 pub mod keepalive;
 pub mod parked;
+pub mod promoted;
 pub mod reset;
 pub mod timing;
 

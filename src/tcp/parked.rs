@@ -1,8 +1,8 @@
 //! Segments for a record: SYN-RECEIVED and the synchronized states.
 //!
 //! [`judge`] is RFC 9293 section 3.10.7.4 with the changes of RFC 5961, as far as a record goes: it
-//! takes segments that begin at or before RCV.NXT. What comes early is not kept and not
-//! acknowledged, so the peer sends it again.
+//! takes segments that begin at or before RCV.NXT. What comes early only [`super::promoted`] keeps;
+//! without it, it is not acknowledged, so the peer sends it again.
 
 use crate::conn::record::{Conn, State};
 use crate::drops::DropReason;
@@ -15,6 +15,8 @@ use core::ops::Range;
 pub enum Verdict {
     /// It brings what the connection waits for.
     Accept(Accept),
+    /// It is past what the connection waits for: only a promoted connection can keep it.
+    Early(Accept),
     /// It brings nothing; answer with an ACK that says what is expected: a duplicate ACK, the answer
     /// to a keepalive probe, or a challenge ACK. [`super::challenge`] says how often.
     Acknowledge(DropReason),
@@ -168,11 +170,7 @@ fn take(conn: &Conn, rcv_wnd: u16, segment: &Segment, newest: bool) -> Verdict {
         return Verdict::Acknowledge(DropReason::OutOfWindow);
     }
     if segment.seq.after(conn.rcv_nxt) {
-        // Early: not kept, not acknowledged. What it acknowledges still counts.
-        return match accept.ack == conn.snd_una {
-            true => Verdict::Acknowledge(DropReason::OutOfOrder),
-            false => Verdict::Accept(accept),
-        };
+        return Verdict::Early(accept);
     }
     // The first `had` numbers were received before, and nothing is taken past the window.
     let had = conn.rcv_nxt.since(segment.seq).min(segment.payload_len());

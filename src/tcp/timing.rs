@@ -12,6 +12,9 @@ const RTO_MAX: Duration = Duration::from_secs(60);
 /// How often data or a FIN is sent again: 363 s in all, past R2's 100 s (RFC 9293 MUST-20).
 pub const DATA_RETRIES_MAX: u8 = 10;
 
+/// How long data or a FIN is sent again to a peer that answers nothing: as long as those tries take.
+pub const DATA_TIMEOUT: Duration = Duration::from_secs(363);
+
 /// How often a SYN-ACK is sent again: 63 s in all, as Linux has it.
 ///
 /// Deviation: RFC 9293 section 3.8.3 asks for 3 minutes; a server that keeps half-open connections
@@ -46,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_limits_keep_what_their_comments_promise() {
-        assert_eq!(total(DATA_RETRIES_MAX), Duration::from_secs(363));
+        assert_eq!(total(DATA_RETRIES_MAX), DATA_TIMEOUT);
         assert_eq!(total(SYN_ACK_RETRIES_MAX), Duration::from_secs(63));
         assert_eq!(total(SYN_RETRIES_MAX), Duration::from_secs(183));
     }

@@ -33,6 +33,8 @@ pub(super) fn config() -> Config {
     config.owned = vec![owned("10.77.0.1", 32, 16), owned("fd77::1", 128, 64)];
     config.connections_max = 64;
     config.flights_max = 64;
+    // What records do by themselves; see `promotion` for the rest.
+    config.promoted_max = 0;
     for (port, service) in [(7, Builtin::Echo), (9, Builtin::Discard), (7000, Builtin::Line)] {
         for addr in ["10.77.0.1", "[fd77::1]"] {
             let endpoint = endpoint(&format!("{addr}:{port}"));
@@ -257,10 +259,28 @@ impl<S: Service> Host<S> {
         self.engine.connection_from(&mut 0).expect("a connection")
     }
 
+    /// A promoted connection and its record agree.
+    fn check_promoted(&self, slot: u32, index: u32) {
+        let engine = &self.engine;
+        let (conn, entry) = (&engine.table.slab[slot], &engine.promoted[index]);
+        assert_eq!((entry.conn, entry.is_due), (slot, false), "a place belongs to one connection");
+        let promoted = &entry.promoted;
+        assert_eq!((promoted.snd_una(), promoted.rcv_nxt()), (conn.snd_una, conn.rcv_nxt));
+        let state = promoted.state();
+        let half_read = conn.state == State::Established && state == Some(State::CloseWait);
+        assert!(state == Some(conn.state) || half_read, "{state:?} for {conn:?}");
+        if promoted.is_outstanding() {
+            let next = engine.next_timer(self.now).expect("a timer runs");
+            let deadline = entry.deadline.start(self.now).max(self.now);
+            assert!(next <= deadline, "and is looked at in time: {next:?} {:?}", entry.deadline);
+        }
+    }
+
     /// Every table agrees with every other.
     pub(super) fn check(&self) {
         let engine = &self.engine;
         let mut half_open = 0;
+        let mut promoted = 0;
         let (mut live, mut writable, mut timed, mut flights) = (0, 0, 0, 0);
         for slot in 0..engine.table.slab.touched() {
             let conn = &engine.table.slab[slot];
@@ -283,7 +303,10 @@ impl<S: Service> Host<S> {
             let needs_flight =
                 matches!(conn.state, State::FinWait1 | State::Closing | State::LastAck);
             assert!(!needs_flight || conn.flight != NONE, "{conn:?} has its FIN in flight");
-            if conn.flight != NONE {
+            if let Some(index) = conn.promoted() {
+                promoted += 1;
+                self.check_promoted(slot, index);
+            } else if conn.flight != NONE {
                 flights += 1;
                 let flight = &engine.flights[conn.flight];
                 assert_eq!(flight.conn, slot, "a flight belongs to one connection");
@@ -299,6 +322,8 @@ impl<S: Service> Host<S> {
         let counters = engine.counters();
         assert_eq!((counters.connections, counters.established), (u64::from(live), writable));
         assert_eq!(counters.half_open, half_open, "half-open");
+        assert_eq!(counters.promoted, promoted, "promoted");
+        assert_eq!(engine.promoted.len() as u64, promoted, "every place belongs to a connection");
         if let Some(due) = engine.next_timer(self.now) {
             assert!(
                 Tick::of(due).0.wrapping_sub(Tick::of(self.now).0) < 1 << 31 || due <= self.now

@@ -8,6 +8,7 @@
 //! - `keepalive`: silent peers, and the user timeout
 //! - `limits`: everything that can be full; `cookies`: floods of SYNs
 //! - `control`: ARP, NDP, ping; `command`: send and close
+//! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `simultaneous`: SYNs that cross
 //! - `soak`: two engines over a bad wire
 
@@ -27,6 +28,7 @@ mod limits;
 mod lost;
 mod passive;
 mod peer;
+mod promotion;
 mod simultaneous;
 mod soak;
 mod time_wait;

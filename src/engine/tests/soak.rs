@@ -189,11 +189,17 @@ impl Soak {
         let mut random = Random::new(seed);
         let mut served = config();
         served.flights_max = [2, 64][random.below(2) as usize];
+        served.promoted_max = [0, 2, 64][random.below(3) as usize];
+        served.promoted_buffer = [4096, 65_535][random.below(2) as usize];
+        served.park_after = Duration::from_millis([0, 1000, 1 << 40][random.below(3) as usize]);
+        served.promote_always = random.chance(20);
         served.mtu = [1500, 600, 1280][random.below(3) as usize];
         let mut asking = config();
         asking.mac = PEER_MAC;
         asking.listeners.clear();
         asking.owned = vec![owned("10.77.16.0", 20, 16), owned("fd77::1:0", 112, 64)];
+        asking.promoted_max = [0, 2, 64][random.below(3) as usize];
+        asking.promote_always = random.chance(20);
         asking.mtu = [1500, 200, 576][random.below(3) as usize];
         let wanted = (0..CONNECTIONS).map(|n| {
             let (local, server) = match random.chance(50) {

@@ -1,0 +1,386 @@
+//! Connections that a whole TCP socket carries for a while: promotion, what they do, and parking.
+
+use super::Engine;
+use super::counters::Counters;
+use super::output::Output;
+use super::segment::Answer;
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, PROMOTED, State};
+use crate::conn::wheel::Due;
+use crate::drops::DropReason;
+use crate::frame::{Frame, FramePool};
+use crate::service::{Context, Service};
+use crate::tcp::keepalive;
+use crate::tcp::parked::Accept;
+use crate::tcp::promoted::device::Transmit;
+use crate::tcp::promoted::{Arrival, Handover};
+use crate::tcp::{CloseReason, timing};
+use crate::time::{Duration, Instant, Tick};
+use crate::wire::ethernet::EthernetHeader;
+use crate::wire::packet::Segment;
+
+/// How long data that came early is kept for a peer that does not send what is missing. It was not
+/// acknowledged, so it may go (RFC 2018 section 8).
+const EARLY_KEPT: Duration = Duration::from_secs(10);
+
+impl<S: Service> Engine<S> {
+    /// Has the connection in `slot` carried by a socket, if it is not already, and if there is a place
+    /// for it. Returns its place.
+    pub(super) fn promote(&mut self, slot: u32, now: Instant) -> Option<u32> {
+        let conn = &self.table.slab[slot];
+        if conn.promoted().is_some() {
+            return conn.promoted();
+        }
+        if !self.can_promote(slot) {
+            return None;
+        }
+        let flight = conn.flight;
+        let in_flight = if flight == NONE { &[][..] } else { self.flights.payload(flight) };
+        let handover = Handover::of(conn, self.table.flow(slot));
+        let Some(index) = self.promoted.promote(slot, &handover, in_flight, now) else {
+            self.counters.promotions_refused += 1;
+            return None;
+        };
+        self.drop_flight(slot);
+        self.cancel_timer(slot);
+        self.table.slab[slot].flight = PROMOTED | index;
+        self.counters.promotions += 1;
+        self.counters.promoted += 1;
+        self.schedule_promoted(slot, index, now);
+        Some(index)
+    }
+
+    /// Whether the connection in `slot` may be promoted, if there is a place for it.
+    pub(super) fn can_promote(&self, slot: u32) -> bool {
+        let conn = &self.table.slab[slot];
+        self.promoted.capacity() > 0 && conn.state.can_send() && !conn.has(CLOSE_DUE)
+    }
+
+    /// Takes a segment of promoted connection `index`, judged before. What follows from it is
+    /// done at the end of the batch, once for all its segments.
+    pub(super) fn on_promoted_segment<P: FramePool>(
+        &mut self,
+        index: u32,
+        mut frame: Frame,
+        segment: &Segment,
+        accept: &Accept,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let slot = self.promoted[index].conn;
+        let conn = &mut self.table.slab[slot];
+        conn.snd_wnd = accept.window.unwrap_or(conn.snd_wnd);
+        conn.touched = Tick::of(now);
+        conn.attempts = 0;
+        conn.clear(CHALLENGED);
+        let arrival = Arrival { ack: accept.ack, window: conn.snd_wnd, fin: accept.fin };
+        let start = EthernetHeader::parse(output.bytes(&frame))?.len();
+        let end = usize::from(segment.payload.end);
+        let packet = &mut output.room(&mut frame)[start..end];
+        let answer = self.promoted.receive(index, packet, &arrival, now);
+        output.reuse(frame);
+        if let Some(answer) = answer {
+            let ethernet = &self.table.paths[self.table.slab[slot].path].ethernet;
+            let mut frames = Frames { output, counters: &mut self.counters, ethernet };
+            if let Some(room) = frames.room(answer.len()) {
+                room.copy_from_slice(answer);
+                frames.send(answer.len());
+            }
+        }
+        self.sync(slot, index, now);
+        let entry = &mut self.promoted[index];
+        if !entry.is_due {
+            entry.is_due = true;
+            self.due.push(index);
+        }
+        Ok(())
+    }
+
+    /// Does what follows from the segments that promoted connections took in this batch.
+    pub(super) fn finish_batch<P: FramePool>(&mut self, now: Instant, output: &mut Output<'_, P>) {
+        while let Some(index) = self.due.pop() {
+            if self.promoted[index].is_due {
+                self.run(index, now, output);
+            }
+        }
+    }
+
+    /// Gives the service what it can take, sends what can be sent, and parks the connection if that
+    /// was all.
+    pub(super) fn run<P: FramePool>(
+        &mut self,
+        index: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let slot = self.promoted[index].conn;
+        self.promoted[index].is_due = false;
+        let is_stuck = self.deliver(slot, index, now);
+        let entry = &self.promoted[index];
+        let all_read = !entry.promoted.has_unread() || is_stuck && !entry.promoted.is_outstanding();
+        if entry.promoted.peer_closed()
+            && all_read
+            && self.table.slab[slot].state == State::Established
+        {
+            self.table.slab[slot].set(PEER_CLOSED_FIRST);
+            self.set_state(slot, State::CloseWait);
+            let mut answer = Answer::default();
+            self.call_service(slot, now, &mut answer, |service, context| {
+                service.on_peer_close(context);
+            });
+            self.queue(slot, index, answer, now);
+        }
+        self.pump(slot, index, now, output);
+    }
+
+    /// Gives the service what is not read. Returns whether it left some of it.
+    fn deliver(&mut self, slot: u32, index: u32, now: Instant) -> bool {
+        loop {
+            let Engine { promoted, table, classes, service, scratch, .. } = self;
+            let promoted = &mut promoted[index].promoted;
+            let id = table.slab.id(slot);
+            let conn = &mut table.slab[slot];
+            let room = promoted.room();
+            let unread = promoted.unread();
+            if unread.is_empty() {
+                return false;
+            }
+            let len = unread.len();
+            let mut consumed = len;
+            let mut answer = Answer::default();
+            // Who has closed reads no more; it goes unread.
+            if conn.state.can_send() {
+                let mut context = Context {
+                    id,
+                    now,
+                    tag: classes[conn.class].tag,
+                    state: &mut conn.service,
+                    output: &mut scratch[..room],
+                    written: 0,
+                    closing: false,
+                };
+                consumed = service.on_data(&mut context, unread).min(len);
+                answer = Answer { written: context.written, closing: context.closing };
+            }
+            promoted.consume(consumed);
+            self.queue(slot, index, answer, now);
+            if consumed == 0 {
+                return true;
+            }
+        }
+    }
+
+    /// Queues the answer of a service, the FIN too.
+    fn queue(&mut self, slot: u32, index: u32, answer: Answer, now: Instant) {
+        let Engine { promoted, scratch, .. } = self;
+        promoted[index].write(&scratch[..answer.written], now);
+        if answer.closing && self.table.slab[slot].state.can_send() {
+            self.close_promoted(slot, index, now);
+        }
+    }
+
+    /// Closes this host's direction of a promoted connection, after what is queued.
+    fn close_promoted(&mut self, slot: u32, index: u32, now: Instant) {
+        self.promoted[index].close(now);
+        let conn = &mut self.table.slab[slot];
+        conn.clear(CLOSE_DUE);
+        let closed = conn.state.after_close();
+        self.set_state(slot, closed);
+    }
+
+    /// Queues `bytes`, and the FIN if `fin`, on a promoted connection, and sends what can be sent.
+    pub(super) fn transmit_promoted<P: FramePool>(
+        &mut self,
+        index: u32,
+        bytes: &[u8],
+        fin: bool,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let slot = self.promoted[index].conn;
+        self.promoted[index].write(bytes, now);
+        if fin {
+            self.close_promoted(slot, index, now);
+        }
+        self.pump(slot, index, now, output);
+    }
+
+    /// Sends what can be sent, and parks the connection, or sets its timer.
+    fn pump<P: FramePool>(
+        &mut self,
+        slot: u32,
+        index: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let ethernet = &self.table.paths[self.table.slab[slot].path].ethernet;
+        let mut frames = Frames { output, counters: &mut self.counters, ethernet };
+        self.promoted.send(index, now, &mut frames);
+        self.sync(slot, index, now);
+        let state = self.promoted[index].promoted.state();
+        match (self.table.slab[slot].state, state) {
+            (State::FinWait1, Some(State::FinWait2)) => {
+                self.drop_flight(slot);
+                self.enter_fin_wait_2(slot, now);
+            }
+            (_, Some(State::TimeWait)) => self.enter_time_wait(slot, now),
+            (_, None) => self.remove(slot, self.reason_of(slot)),
+            (_, Some(State::Closing)) => {
+                self.set_state(slot, State::Closing);
+                self.schedule_promoted(slot, index, now);
+            }
+            _ if self.quiet_at(slot, index).is_some_and(|at| Tick::of(now).reached(at)) => {
+                // Parked: its record says all that there is to say.
+                self.drop_flight(slot);
+            }
+            _ => self.schedule_promoted(slot, index, now),
+        }
+    }
+
+    /// When the connection is to be parked, if it has nothing to do.
+    fn quiet_at(&self, slot: u32, index: u32) -> Option<Tick> {
+        let promoted = &self.promoted[index].promoted;
+        let conn = &self.table.slab[slot];
+        let is_busy = promoted.is_outstanding()
+            || promoted.has_unread()
+            || promoted.state() != Some(conn.state);
+        if is_busy || self.config.promote_always {
+            return None;
+        }
+        let after = self.config.park_after;
+        match promoted.has_early() {
+            true => Some(self.promoted[index].received.after(after.max(EARLY_KEPT))),
+            false if after.is_zero() => Some(conn.touched),
+            false => Some(conn.touched.after(after)),
+        }
+    }
+
+    /// Has the record say what the socket knows.
+    fn sync(&mut self, slot: u32, index: u32, now: Instant) {
+        let entry = &mut self.promoted[index];
+        let conn = &mut self.table.slab[slot];
+        let una = entry.promoted.snd_una();
+        if una != conn.snd_una {
+            entry.progress = Tick::of(now);
+        }
+        let next = entry.promoted.rcv_nxt();
+        if next != conn.rcv_nxt {
+            entry.received = Tick::of(now);
+        }
+        (conn.snd_una, conn.rcv_nxt) = (una, next);
+    }
+
+    /// Sets the timer of a promoted connection for the next thing that it has to do.
+    pub(super) fn schedule_promoted(&mut self, slot: u32, index: u32, now: Instant) {
+        let tick = Tick::of(now);
+        let sends = self.promoted.poll_at(index, now).map(|at| match at > now {
+            true => Tick(Tick::of(at).0.wrapping_add(1)),
+            // No frame could be had.
+            false => tick,
+        });
+        let ends = match self.promoted[index].promoted.is_outstanding() {
+            true => Some(self.given_up_at(slot, index)),
+            false => keepalive::probe_at(&self.table.slab[slot], self.profile(slot)),
+        };
+        let parks = self.quiet_at(slot, index);
+        let next = [sends, ends, parks].into_iter().flatten();
+        let next = next.min_by_key(|at| at.0.wrapping_sub(tick.0).cast_signed());
+        let Engine { promoted, promoted_wheel, .. } = self;
+        match next {
+            Some(deadline) => {
+                promoted[index].deadline = deadline;
+                promoted_wheel.schedule(promoted, index, deadline);
+            }
+            None => promoted_wheel.cancel(promoted, index),
+        }
+    }
+
+    /// When a peer that acknowledges nothing of what is outstanding is given up.
+    fn given_up_at(&self, slot: u32, index: u32) -> Tick {
+        let progress = self.promoted[index].progress;
+        let heard = self.table.slab[slot].touched;
+        match self.profile(slot).user_timeout {
+            Some(timeout) => progress.after(timeout),
+            // RFC 9293 section 3.8.6.1: "As long as the receiving TCP peer continues to send
+            // acknowledgments in response to the probe segments, the sending TCP peer MUST allow the
+            // connection to stay open (MUST-37)."
+            None if heard.reached(progress) => heard.after(timing::DATA_TIMEOUT),
+            None => progress.after(timing::DATA_TIMEOUT),
+        }
+    }
+
+    /// Does what is due of promoted connections.
+    pub(super) fn handle_promoted_timers<P: FramePool>(
+        &mut self,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        // One may send many frames, until there is no more room for any.
+        let mut budget = self.config.timers_per_call;
+        while output.is_ready() {
+            let Engine { promoted, promoted_wheel, .. } = self;
+            let due = promoted_wheel.pop(promoted, Tick::of(now), &mut budget);
+            let Due::Timer(index) = due else { return };
+            self.on_promoted_timer(index, now, output);
+        }
+    }
+
+    fn on_promoted_timer<P: FramePool>(
+        &mut self,
+        index: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let (slot, tick) = (self.promoted[index].conn, Tick::of(now));
+        if self.promoted[index].promoted.is_outstanding() {
+            if tick.reached(self.given_up_at(slot, index)) {
+                self.reset(slot, output);
+                self.remove(slot, CloseReason::UserTimeout);
+                return;
+            }
+        } else if let Some(at) = keepalive::probe_at(&self.table.slab[slot], self.profile(slot))
+            && tick.reached(at)
+        {
+            self.on_silence(slot, now, output);
+        }
+        if self.promoted[index].conn == slot {
+            self.run(index, now, output);
+        }
+    }
+
+    /// Frees place `index` among the promoted connections.
+    pub(super) fn release_promoted(&mut self, index: u32) {
+        let Engine { promoted, promoted_wheel, .. } = self;
+        promoted_wheel.cancel(promoted, index);
+        promoted.remove(index);
+        self.counters.promoted -= 1;
+    }
+}
+
+/// Frames for the packets of a promoted connection.
+struct Frames<'a, 'o, P: FramePool> {
+    output: &'a mut Output<'o, P>,
+    counters: &'a mut Counters,
+    ethernet: &'a EthernetHeader,
+}
+
+impl<P: FramePool> Transmit for Frames<'_, '_, P> {
+    fn is_ready(&mut self) -> bool {
+        self.output.is_ready()
+    }
+
+    fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        let start = self.ethernet.len();
+        if !self.output.is_ready() {
+            return None;
+        }
+        self.output.next_room()?.get_mut(start..start + len)
+    }
+
+    fn send(&mut self, len: usize) {
+        let header = self.ethernet.as_bytes();
+        self.output.frame(self.counters, |room| {
+            room.get_mut(..header.len())?.copy_from_slice(header);
+            Some(header.len() + len)
+        });
+    }
+}

@@ -1,0 +1,442 @@
+//! Promoted connections: each a whole TCP socket of smoltcp's.
+//!
+//! A record knows in-order segments and one flight. A connection that needs more (reassembly, a queue
+//! of data to send, congestion control, probes of a closed window) is carried by a
+//! [`smoltcp::socket::tcp::Socket`] until it is quiet again. The record stays: it says whose segments
+//! these are, and every segment is judged by it before smoltcp sees it.
+//!
+//! smoltcp has no way to make a socket of an established connection, so it is led there: it listens,
+//! is given a SYN that ends just before RCV.NXT, and the ACK of its answer; what it sends meanwhile
+//! goes nowhere. Its sequence numbers are shifted from then on.
+//! docs/decisions/0008-promotion.md says why so.
+//!
+//! - [`device`]: packets in and out
+//! - [`numbers`]: the shift
+//! - [`pool`]: a fixed number of connections, with their timers
+
+pub mod device;
+mod numbers;
+pub mod pool;
+
+pub use numbers::Arrival;
+
+use crate::conn::record::{Conn, SACK_PERMITTED, State};
+use crate::time::Instant;
+use crate::wire::addr::{Endpoint, FlowKey};
+use crate::wire::emit::{self, Outgoing};
+use crate::wire::ethernet::{self, EthernetHeader};
+use crate::wire::packet::{Flags, SynOptions, smoltcp_address};
+use crate::wire::seq::SeqNumber;
+use device::{Answer, Discard, Egress, Ingress, Transmit, capabilities};
+use numbers::Numbers;
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
+use smoltcp::socket::tcp::{self, CongestionControl, Socket, SocketBuffer};
+use smoltcp::time::Instant as SmolInstant;
+use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint, TcpPacket};
+
+/// What a record hands over to a socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Handover {
+    /// The connection.
+    pub flow: FlowKey,
+    /// SND.UNA.
+    pub snd_una: SeqNumber,
+    /// RCV.NXT, past the peer's FIN if that came.
+    pub rcv_nxt: SeqNumber,
+    /// SEG.WND of the newest segment, not scaled.
+    pub window: u16,
+    /// The peer's window scale, if its SYN had one.
+    pub wscale: Option<u8>,
+    /// The largest payload to send in one segment, in bytes.
+    pub mss: u16,
+    /// Whether selective acknowledgments were agreed on.
+    pub sack_permitted: bool,
+    /// Whether the peer has closed its direction.
+    pub peer_closed: bool,
+}
+
+impl Handover {
+    /// What `conn` says, which is in ESTABLISHED or CLOSE-WAIT.
+    pub fn of(conn: &Conn, flow: FlowKey) -> Handover {
+        Handover {
+            flow,
+            snd_una: conn.snd_una,
+            rcv_nxt: conn.rcv_nxt,
+            window: conn.snd_wnd,
+            wscale: conn.wscale(),
+            mss: conn.mss,
+            sack_permitted: conn.has(SACK_PERMITTED),
+            peer_closed: conn.state == State::CloseWait,
+        }
+    }
+}
+
+/// A connection carried by a socket, or room for one.
+pub struct Promoted {
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    socket: SocketHandle,
+    flow: FlowKey,
+    mtu: usize,
+    numbers: Numbers,
+    /// The number after the last byte that was ever queued.
+    queued: SeqNumber,
+    /// The number of the first byte that is not read.
+    read: SeqNumber,
+    /// The number after the last byte that came early.
+    early: SeqNumber,
+    /// Whether the peer's FIN was taken.
+    peer_closed: bool,
+}
+
+impl Promoted {
+    /// Room for a connection, with `buffer` bytes for each direction.
+    fn new(buffer: u16) -> Promoted {
+        let bytes = || SocketBuffer::new(vec![0; usize::from(buffer)]);
+        let mut sockets = SocketSet::new(Vec::with_capacity(1));
+        let socket = sockets.add(Socket::new(bytes(), bytes()));
+        Promoted {
+            interface: interface(IPV6_MTU_MIN),
+            sockets,
+            socket,
+            flow: FlowKey { remote: Endpoint::default(), local: Endpoint::default() },
+            mtu: IPV6_MTU_MIN,
+            numbers: Numbers::default(),
+            queued: SeqNumber(0),
+            read: SeqNumber(0),
+            early: SeqNumber(0),
+            peer_closed: false,
+        }
+    }
+
+    /// Takes a connection over, in ESTABLISHED or CLOSE-WAIT, with `in_flight` sent and not yet
+    /// acknowledged. Returns whether the socket came to the same state.
+    fn adopt(
+        &mut self,
+        handover: &Handover,
+        in_flight: &[u8],
+        now: Instant,
+        scratch: &mut [u8],
+    ) -> bool {
+        let Handover { flow, snd_una, rcv_nxt, window, wscale, mss, .. } = *handover;
+        let read = rcv_nxt - u32::from(handover.peer_closed);
+        (self.flow, self.read, self.early) = (flow, read, read);
+        self.queued = snd_una;
+        self.peer_closed = false;
+        self.set_mss(mss);
+        let socket = self.socket_mut();
+        // A socket that was used before is reset by `abort` and `listen`, all but these.
+        socket.abort();
+        socket.set_congestion_control(CongestionControl::None);
+        socket.set_ack_delay(None);
+        socket.set_nagle_enabled(false);
+        let port = flow.local.port;
+        let addr = Some(smoltcp_address(&flow.local.addr));
+        if socket.listen(IpListenEndpoint { addr, port }).is_err() {
+            return false;
+        }
+        let syn = Handshake {
+            seq: read - 1,
+            ack: None,
+            fin: false,
+            // The window of a SYN is not scaled (RFC 7323 section 2.2).
+            window: u16::try_from(u32::from(window) << wscale.unwrap_or(0)).unwrap_or(u16::MAX),
+            options: SynOptions { mss: Some(mss), wscale, sack_permitted: handover.sack_permitted },
+        };
+        self.feed(&syn, now);
+        self.numbers = Numbers::default();
+        if self.egress(now, &mut Discard, scratch) == PollResult::None {
+            return false;
+        }
+        let header_len = if flow.local.addr.is_v4() { 20 } else { 40 };
+        let syn_ack = TcpPacket::new_unchecked(&scratch[header_len..]);
+        let isn = SeqNumber(syn_ack.seq_number().0.cast_unsigned());
+        let ack = Handshake {
+            seq: read,
+            ack: Some(isn + 1),
+            fin: handover.peer_closed,
+            window,
+            options: SynOptions::default(),
+        };
+        self.feed(&ack, now);
+        self.numbers = Numbers { shift: snd_una.since(isn + 1), snd_nxt: snd_una };
+        self.note_peer_close();
+        let expected = if handover.peer_closed { State::CloseWait } else { State::Established };
+        if self.state() != Some(expected) || self.write(in_flight) != in_flight.len() {
+            return false;
+        }
+        // What is in flight is sent already, so is the acknowledgment of a FIN.
+        while self.egress(now, &mut Discard, scratch) == PollResult::SocketStateChanged {}
+        self.numbers.snd_nxt = self.queued;
+        self.socket_mut().set_congestion_control(CongestionControl::Reno);
+        true
+    }
+
+    /// Sends segments of at most `mss` bytes from now on.
+    pub fn set_mss(&mut self, mss: u16) {
+        let headers = if self.flow.local.addr.is_v4() { 40 } else { 60 };
+        self.mtu = usize::from(mss) + headers;
+        self.interface = interface(self.mtu);
+        // The whole Internet is on the link: the next hop is not smoltcp's to find.
+        let local = IpCidr::new(smoltcp_address(&self.flow.local.addr), 0);
+        self.interface.update_ip_addrs(|addrs| {
+            let _ = addrs.push(local);
+        });
+    }
+
+    /// Takes a received IP packet. Returns the length of the answer to it, an IP packet in `answer`,
+    /// or 0.
+    fn receive(
+        &mut self,
+        packet: &mut [u8],
+        arrival: &Arrival,
+        now: Instant,
+        answer: &mut [u8],
+    ) -> usize {
+        let (start, end) = self.numbers.on_received(packet, arrival);
+        if start.after(self.rcv_nxt()) && end.after(self.early) {
+            self.early = end;
+        }
+        self.ingress(packet, now, answer)
+    }
+
+    fn ingress(&mut self, packet: &[u8], now: Instant, answer: &mut [u8]) -> usize {
+        let answer = Answer { room: answer, len: 0, numbers: &mut self.numbers };
+        let mut device = Ingress { mtu: self.mtu, packet: Some(packet), answer };
+        self.interface.poll_ingress_single(smoltcp_instant(now), &mut device, &mut self.sockets);
+        let len = device.answer.len;
+        self.note_peer_close();
+        len
+    }
+
+    /// Sends what can be sent now.
+    fn send<T: Transmit>(&mut self, now: Instant, transmit: &mut T, scratch: &mut [u8]) {
+        loop {
+            // Whole segments while there is more to come (RFC 9293 section 3.8.6.2.1), but the last
+            // one does not wait for an acknowledgment (section 3.7.4).
+            let unsent = self.queued.since(self.numbers.snd_nxt);
+            let is_more = unsent.cast_signed() >= i32::try_from(self.mtu).unwrap_or(i32::MAX);
+            self.socket_mut().set_nagle_enabled(is_more);
+            if self.egress(now, transmit, scratch) == PollResult::None {
+                break;
+            }
+        }
+        if self.socket().send_queue() > 0 && self.poll_at(now).is_none() {
+            self.probe_later(now);
+        }
+    }
+
+    fn egress<T: Transmit>(
+        &mut self,
+        now: Instant,
+        transmit: &mut T,
+        scratch: &mut [u8],
+    ) -> PollResult {
+        let mut device = Egress { mtu: self.mtu, transmit, scratch, numbers: &mut self.numbers };
+        self.interface.poll_egress(smoltcp_instant(now), &mut device, &mut self.sockets)
+    }
+
+    /// Starts the timer for probes of a closed window. smoltcp does so when a segment closes it; but
+    /// if it was closed already when data in flight was due to be sent again, no timer runs.
+    fn probe_later(&mut self, now: Instant) {
+        let unshifted = self.snd_una() - self.numbers.shift;
+        let ack = Handshake {
+            seq: self.rcv_nxt(),
+            ack: Some(unshifted),
+            fin: false,
+            window: 0,
+            options: SynOptions::default(),
+        };
+        self.feed(&ack, now);
+    }
+
+    /// Gives smoltcp a segment that the peer did not send.
+    fn feed(&mut self, segment: &Handshake, now: Instant) {
+        const ROOM: usize = 128;
+        let (mut room, mut answer) = ([0; ROOM], [0; ROOM]);
+        let header = EthernetHeader::new([0; 6], [0; 6], ethernet::IPV4);
+        let FlowKey { remote, local } = self.flow;
+        let outgoing = Outgoing {
+            ethernet: &header,
+            flow: FlowKey { remote: local, local: remote },
+            seq: segment.seq,
+            ack: segment.ack.unwrap_or_default(),
+            flags: Flags {
+                syn: segment.ack.is_none(),
+                ack: segment.ack.is_some(),
+                fin: segment.fin,
+                rst: false,
+            },
+            window: segment.window,
+            options: segment.options,
+            payload: &[],
+        };
+        if let Some(len) = emit::emit(&mut room, &outgoing) {
+            self.ingress(&room[header.len()..len], now, &mut answer);
+        }
+    }
+
+    /// Queues as much from the front of `bytes` as there is room for, and returns how much.
+    pub fn write(&mut self, bytes: &[u8]) -> usize {
+        let written = self.socket_mut().send_slice(bytes).unwrap_or(0);
+        self.queued += u32::try_from(written).unwrap_or_default();
+        written
+    }
+
+    /// How many bytes can be queued.
+    pub fn room(&self) -> usize {
+        let socket = self.socket();
+        socket.send_capacity() - socket.send_queue()
+    }
+
+    /// The next bytes that are not read, as far as they lie in one piece.
+    pub fn unread(&mut self) -> &[u8] {
+        self.socket_mut().peek(usize::MAX).unwrap_or_default()
+    }
+
+    /// Takes `len` bytes off the front of what is not read.
+    pub fn consume(&mut self, len: usize) {
+        let consumed = self.socket_mut().recv(|bytes| {
+            let len = len.min(bytes.len());
+            (len, len)
+        });
+        self.read += u32::try_from(consumed.unwrap_or(0)).unwrap_or_default();
+    }
+
+    /// Whether anything is not read.
+    pub fn has_unread(&self) -> bool {
+        self.socket().recv_queue() > 0
+    }
+
+    /// Closes this host's direction after what is queued.
+    pub fn close(&mut self) {
+        self.socket_mut().close();
+    }
+
+    /// The state, or `None` when both directions are closed and this host's FIN is acknowledged.
+    pub fn state(&self) -> Option<State> {
+        match self.socket().state() {
+            tcp::State::Established => Some(State::Established),
+            tcp::State::CloseWait => Some(State::CloseWait),
+            tcp::State::FinWait1 => Some(State::FinWait1),
+            tcp::State::FinWait2 => Some(State::FinWait2),
+            tcp::State::Closing => Some(State::Closing),
+            tcp::State::LastAck => Some(State::LastAck),
+            tcp::State::TimeWait => Some(State::TimeWait),
+            tcp::State::SynSent => Some(State::SynSent),
+            tcp::State::SynReceived => Some(State::SynReceived),
+            tcp::State::Listen | tcp::State::Closed => None,
+        }
+    }
+
+    /// Whether the peer's FIN was taken.
+    pub fn peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// Whether data or a FIN waits to be sent or acknowledged.
+    pub fn is_outstanding(&self) -> bool {
+        let fin_is_out =
+            matches!(self.state(), Some(State::FinWait1 | State::Closing | State::LastAck));
+        self.socket().send_queue() > 0 || fin_is_out
+    }
+
+    /// Whether data is kept that came early.
+    pub fn has_early(&self) -> bool {
+        self.early.after(self.rcv_nxt())
+    }
+
+    /// SND.UNA.
+    pub fn snd_una(&self) -> SeqNumber {
+        let queued = u32::try_from(self.socket().send_queue()).unwrap_or_default();
+        let fin_is_acked = matches!(self.state(), None | Some(State::FinWait2 | State::TimeWait));
+        self.queued - queued + u32::from(fin_is_acked)
+    }
+
+    /// SND.NXT.
+    pub fn snd_nxt(&self) -> SeqNumber {
+        // A probe of a closed window may have been acknowledged further than anything was sent.
+        let una = self.snd_una();
+        if una.after(self.numbers.snd_nxt) { una } else { self.numbers.snd_nxt }
+    }
+
+    /// RCV.NXT.
+    pub fn rcv_nxt(&self) -> SeqNumber {
+        let unread = u32::try_from(self.socket().recv_queue()).unwrap_or_default();
+        self.read + unread + u32::from(self.peer_closed)
+    }
+
+    /// RCV.WND: the room for data, in bytes.
+    pub fn window(&self) -> u16 {
+        let socket = self.socket();
+        u16::try_from(socket.recv_capacity() - socket.recv_queue()).unwrap_or(u16::MAX)
+    }
+
+    /// When [`pool::Pool::send`] has something to do, at the latest; `None` if a segment comes first.
+    fn poll_at(&mut self, now: Instant) -> Option<Instant> {
+        let at = self.interface.poll_at(smoltcp_instant(now), &self.sockets)?;
+        let micros = u64::try_from(at.total_micros()).unwrap_or_default();
+        Some(Instant::from_nanos(micros.saturating_mul(1_000)))
+    }
+
+    fn note_peer_close(&mut self) {
+        // The socket forgets it when it closes.
+        self.peer_closed |= matches!(
+            self.state(),
+            Some(State::CloseWait | State::Closing | State::LastAck | State::TimeWait)
+        );
+    }
+
+    fn socket(&self) -> &Socket<'static> {
+        self.sockets.get(self.socket)
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket<'static> {
+        self.sockets.get_mut(self.socket)
+    }
+}
+
+/// A segment without data that leads smoltcp somewhere; a SYN if it acknowledges nothing.
+struct Handshake {
+    seq: SeqNumber,
+    /// In smoltcp's numbers.
+    ack: Option<SeqNumber>,
+    fin: bool,
+    window: u16,
+    options: SynOptions,
+}
+
+/// The smallest MTU that IPv6 knows, in bytes (RFC 8200 section 5).
+const IPV6_MTU_MIN: usize = 1280;
+
+/// An interface without addresses that sends packets of at most `mtu` bytes.
+fn interface(mtu: usize) -> Interface {
+    /// Only its capabilities are asked for.
+    struct Link(usize);
+    impl smoltcp::phy::Device for Link {
+        type RxToken<'t> = device::Received<'t>;
+        type TxToken<'t> = device::AnswerToken<'t>;
+        fn receive(
+            &mut self,
+            _: SmolInstant,
+        ) -> Option<(device::Received<'_>, device::AnswerToken<'_>)> {
+            None
+        }
+        fn transmit(&mut self, _: SmolInstant) -> Option<device::AnswerToken<'_>> {
+            None
+        }
+        fn capabilities(&self) -> smoltcp::phy::DeviceCapabilities {
+            capabilities(self.0)
+        }
+    }
+    Interface::new(Config::new(HardwareAddress::Ip), &mut Link(mtu), SmolInstant::ZERO)
+}
+
+#[expect(clippy::cast_possible_wrap, reason = "292,000 years of microseconds")]
+fn smoltcp_instant(now: Instant) -> SmolInstant {
+    SmolInstant::from_micros(now.micros() as i64)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,181 @@
+//! A fixed number of promoted connections, allocated at start, and their timers.
+
+use super::device::Transmit;
+use super::{Arrival, Handover, Promoted};
+use crate::conn::record::NONE;
+use crate::conn::wheel::{Links, Timers};
+use crate::time::{Instant, Tick};
+
+/// The fewest bytes that a buffer holds: more than one flight and one segment.
+pub const BUFFER_MIN: u16 = 4096;
+
+/// A place of the pool.
+pub struct Entry {
+    /// The connection.
+    pub promoted: Promoted,
+    /// The slot of its record.
+    pub conn: u32,
+    /// When something was last acknowledged, or queued while nothing was out.
+    pub progress: Tick,
+    /// When something was last received in order.
+    pub received: Tick,
+    /// When there is something to do.
+    pub deadline: Tick,
+    /// Whether a segment was taken and what follows from it is yet to be done.
+    pub is_due: bool,
+    links: Links,
+}
+
+impl Entry {
+    /// Queues `bytes`, for which there must be room.
+    pub fn write(&mut self, bytes: &[u8], now: Instant) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.begin(now);
+        let written = self.promoted.write(bytes);
+        debug_assert_eq!(written, bytes.len(), "the caller has made sure of the room");
+    }
+
+    /// Closes this host's direction after what is queued.
+    pub fn close(&mut self, now: Instant) {
+        self.begin(now);
+        self.promoted.close();
+    }
+
+    /// Something is to be queued: if nothing was, the time that it takes counts from now.
+    fn begin(&mut self, now: Instant) {
+        if !self.promoted.is_outstanding() {
+            self.progress = Tick::of(now);
+        }
+    }
+}
+
+/// The pool.
+pub struct Pool {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    buffer: u16,
+    /// Holds one packet: an answer, or what is sent nowhere.
+    scratch: Box<[u8]>,
+}
+
+impl Pool {
+    /// Room for `count` connections that send packets of at most `mtu` bytes, with `buffer` bytes for
+    /// each direction of each, at least [`BUFFER_MIN`]. That memory is touched as it is used.
+    pub fn new(count: u32, buffer: u16, mtu: u16) -> Pool {
+        let buffer = buffer.max(BUFFER_MIN);
+        let entry = || Entry {
+            promoted: Promoted::new(buffer),
+            conn: NONE,
+            progress: Tick(0),
+            received: Tick(0),
+            deadline: Tick(0),
+            is_due: false,
+            links: Links::UNLINKED,
+        };
+        Pool {
+            entries: (0..count).map(|_| entry()).collect(),
+            free: (0..count).rev().collect(),
+            buffer,
+            scratch: vec![0; usize::from(mtu)].into(),
+        }
+    }
+
+    /// How many connections there is room for.
+    pub fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many connections are promoted.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Whether no connection is promoted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes each direction of a connection holds.
+    pub fn buffer(&self) -> u16 {
+        self.buffer
+    }
+
+    /// Promotes the connection in slot `conn`, with `in_flight` sent and not yet acknowledged, and
+    /// returns its place; `None` when all are taken.
+    pub fn promote(
+        &mut self,
+        conn: u32,
+        handover: &Handover,
+        in_flight: &[u8],
+        now: Instant,
+    ) -> Option<u32> {
+        let index = self.free.pop()?;
+        let entry = &mut self.entries[index as usize];
+        if !entry.promoted.adopt(handover, in_flight, now, &mut self.scratch) {
+            debug_assert!(false, "smoltcp's handshake failed for {handover:?}");
+            self.free.push(index);
+            return None;
+        }
+        (entry.conn, entry.is_due) = (conn, false);
+        (entry.progress, entry.received) = (Tick::of(now), Tick::of(now));
+        Some(index)
+    }
+
+    /// Gives place `index` back. It must be out of the wheel.
+    pub fn remove(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        debug_assert!(!entry.links.is_linked());
+        (entry.conn, entry.is_due) = (NONE, false);
+        self.free.push(index);
+    }
+
+    /// Gives connection `index` a received IP packet, which is rewritten, and sends the answer to it.
+    pub fn receive(
+        &mut self,
+        index: u32,
+        packet: &mut [u8],
+        arrival: &Arrival,
+        now: Instant,
+    ) -> Option<&[u8]> {
+        let promoted = &mut self.entries[index as usize].promoted;
+        let len = promoted.receive(packet, arrival, now, &mut self.scratch);
+        (len > 0).then_some(&self.scratch[..len])
+    }
+
+    /// Sends what connection `index` can send now.
+    pub fn send(&mut self, index: u32, now: Instant, transmit: &mut impl Transmit) {
+        self.entries[index as usize].promoted.send(now, transmit, &mut self.scratch);
+    }
+
+    /// When [`Pool::send`] has something to do for connection `index`, at the latest; `None` if a
+    /// segment comes first.
+    pub fn poll_at(&mut self, index: u32, now: Instant) -> Option<Instant> {
+        self.entries[index as usize].promoted.poll_at(now)
+    }
+}
+
+impl core::ops::Index<u32> for Pool {
+    type Output = Entry;
+
+    fn index(&self, index: u32) -> &Entry {
+        &self.entries[index as usize]
+    }
+}
+
+impl core::ops::IndexMut<u32> for Pool {
+    fn index_mut(&mut self, index: u32) -> &mut Entry {
+        &mut self.entries[index as usize]
+    }
+}
+
+impl Timers for Pool {
+    fn links(&mut self, index: u32) -> &mut Links {
+        &mut self.entries[index as usize].links
+    }
+
+    fn deadline(&self, index: u32) -> Option<Tick> {
+        Some(self.entries[index as usize].deadline)
+    }
+}
