@@ -1,5 +1,6 @@
 //! The stack under test: an engine with its frames, its clock and a service that takes notes.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tenmil::conn::record::State;
@@ -116,14 +117,15 @@ impl Host {
         self.now >= end && self.engine.next_timer(self.now).is_none_or(|due| due > end)
     }
 
-    /// Opens a connection from `local_port` to the peer.
+    /// Opens a connection from `local_port` to a remote address and port.
     pub(crate) fn connect(
         &mut self,
         local_port: u16,
+        remote_addr: IpAddr,
         remote_port: u16,
     ) -> (Result<ConnId, ConnectError>, Vec<Vec<u8>>) {
         let local = Endpoint { addr: Address::from(self.family.stack()), port: local_port };
-        let remote = Endpoint { addr: Address::from(self.family.peer()), port: remote_port };
+        let remote = Endpoint { addr: Address::from(remote_addr), port: remote_port };
         let (link, tx) = (&mut self.link, &mut self.tx);
         let opened = self.engine.connect(local, remote, self.tag, self.now, link, tx);
         (opened, self.sent())
@@ -184,13 +186,12 @@ fn config(settings: &Settings, family: Family) -> Config {
     config.resets_per_second = settings.resets_per_second.unwrap_or(config.resets_per_second);
     config.time_wait = settings.time_wait.unwrap_or(config.time_wait);
     config.mtu = settings.mtu.unwrap_or(config.mtu);
-    promote(&mut config, settings.promoted_max);
+    // Parked connections are the rule: a script that wants others says so.
+    config.promoted_max = settings.promoted_max.unwrap_or(0);
+    config.promoted_buffer = settings.promoted_buffer.unwrap_or(config.promoted_buffer);
+    config.promote_always = settings.promote_always;
     config
 }
-
-/// Sets how many connections may be promoted at once. There is no promotion yet, so every connection
-/// is parked, as with a limit of 0.
-fn promote(_config: &mut Config, _promoted_max: Option<u32>) {}
 
 /// The grain of the stack's timers, with some room: one fires with the tick after the one in which it
 /// is due, so the time between two may be this much shorter than it says, or twice that longer.

@@ -7,6 +7,7 @@
 //! - `run`, `flow`, `host`: a script's lines, its connections, and the stack under test
 //! - `packet`, `segment`, `options`, `checksum`: frames, written and read apart from the crate
 
+mod bad_examples;
 mod checksum;
 mod flow;
 mod host;

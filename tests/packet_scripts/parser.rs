@@ -108,6 +108,8 @@ fn setting(settings: &mut Settings, words: &mut Words) -> Result<(), String> {
         "half_open_max" => settings.half_open_max = Some(words.value("limit")?),
         "flights_max" => settings.flights_max = Some(words.value("limit")?),
         "promoted_max" => settings.promoted_max = Some(words.value("limit")?),
+        "promoted_buffer" => settings.promoted_buffer = Some(words.value("length")?),
+        "promote_always" => settings.promote_always = true,
         "resets_per_second" => settings.resets_per_second = Some(words.value("limit")?),
         "isn" => settings.isn = words.value("sequence number")?,
         other => return Err(format!("'{other}' is no setting")),
@@ -137,6 +139,11 @@ fn action(words: &mut Words) -> Result<Action, String> {
             Action::Inject(said(words, Some(&mut wrapping))?, wrapping)
         }
         ">" => Action::Expect(said(words, None)?),
+        "connect" if words.take("to") => {
+            let addr = words.value("address")?;
+            let refused = words.take("refused");
+            refused.then_some(Action::ConnectRefused(addr)).ok_or("only the peer can be reached")?
+        }
         "connect" => Action::Connect,
         "send" => Action::Send(content(words)?, outcome(words)),
         "close" => Action::Close(outcome(words)),
@@ -247,7 +254,9 @@ fn attribute(name: &str, wrapping: &mut Wrapping, words: &mut Words) -> Result<(
             wrapping.target_mac = Some(mac.ok_or("no hardware address")?);
         }
         "ip-options" => {
-            wrapping.ip_options = options::hex(&words.plain("digits")?).ok_or("no digits")?;
+            let bytes = options::hex(&words.plain("digits")?);
+            let whole = bytes.filter(|bytes| bytes.len().is_multiple_of(4));
+            wrapping.ip_options = whole.ok_or("IP options are whole words of digits")?;
         }
         "fragment" => wrapping.fragment = true,
         "bad-checksum" => wrapping.bad_checksum = true,

@@ -128,6 +128,11 @@ impl Run<'_> {
                 Ok(())
             }
             Action::Connect => self.connect(conn),
+            Action::ConnectRefused(addr) => {
+                let (opened, frames) = self.host.connect(50_000, *addr, 7);
+                self.note(frames);
+                is(&opened.err(), &Some(ConnectError::NotUnicast))
+            }
             Action::Send(content, outcome) => {
                 let id = self.id(conn)?;
                 let bytes = self.flow(conn).outgoing(content, outcome.is_ok());
@@ -290,11 +295,12 @@ impl Run<'_> {
         let flow = self.flow(conn);
         flow.open_actively();
         let (local, remote) = (flow.local_port, flow.peer_port);
-        let (mut opened, mut frames) = self.host.connect(local, remote);
+        let peer = self.family.peer();
+        let (mut opened, mut frames) = self.host.connect(local, peer, remote);
         if opened == Err(ConnectError::Resolving) {
             // The question for the peer's hardware address is answered here, out of the script.
             self.host.receive(&packet::neighbor_is_here(self.family));
-            (opened, frames) = self.host.connect(local, remote);
+            (opened, frames) = self.host.connect(local, peer, remote);
         }
         self.note(frames);
         self.flow(conn).id = Some(opened.map_err(|error| error.to_string())?);

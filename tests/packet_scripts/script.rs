@@ -1,5 +1,6 @@
 //! A script: settings, then lines that each happen some time after the one before.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tenmil::conn::record::State;
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) half_open_max: Option<u32>,
     pub(crate) flights_max: Option<u32>,
     pub(crate) promoted_max: Option<u32>,
+    pub(crate) promoted_buffer: Option<u16>,
+    pub(crate) promote_always: bool,
     pub(crate) resets_per_second: Option<u32>,
     /// `isn 100`: the peer's first sequence number.
     pub(crate) isn: u32,
@@ -64,6 +67,8 @@ impl Default for Settings {
             half_open_max: None,
             flights_max: None,
             promoted_max: None,
+            promoted_buffer: None,
+            promote_always: false,
             resets_per_second: None,
             // Sequence numbers wrap in most scripts.
             isn: 0xffff_fff0,
@@ -98,6 +103,8 @@ pub(crate) enum Action {
     Expect(Said),
     /// The stack opens a connection to the peer.
     Connect,
+    /// The stack is to open one to this address, and does not as it is no host's.
+    ConnectRefused(IpAddr),
     /// The service sends: so many bytes, or these.
     Send(Content, Outcome),
     /// The service closes.
@@ -210,6 +217,9 @@ pub(crate) fn counter(name: &str) -> Option<fn(&Counters) -> u64> {
         "probes" => |counters| counters.probes,
         "mtu_lowered" => |counters| counters.mtu_lowered,
         "resets" => |counters| counters.resets,
+        "promotions" => |counters| counters.promotions,
+        "promotions_refused" => |counters| counters.promotions_refused,
+        "promoted" => |counters| counters.promoted,
         "cookies_sent" => |counters| counters.cookies_sent,
         "cookies_accepted" => |counters| counters.cookies_accepted,
         "half_open" => |counters| counters.half_open,
