@@ -88,7 +88,10 @@ impl<S: Service> Engine<S> {
         }
         self.sync(slot, index, now);
         let entry = &mut self.promoted[index];
-        if !entry.is_due {
+        if matches!(entry.promoted.state(), None | Some(State::FinWait2 | State::TimeWait)) {
+            // The record goes on from here, with the next segment of the batch already.
+            self.run(index, now, output);
+        } else if !entry.is_due {
             entry.is_due = true;
             self.due.push(index);
         }
