@@ -2,7 +2,7 @@
 //!
 //! It owns no descriptor, clock or thread. There are four kinds of method, and the owner of an engine
 //! calls them in rounds: [`Engine::handle_frames`] and [`Engine::handle_timers`] are the input;
-//! commands ([`Engine::connect`], [`Engine::send`], [`Engine::close`]) may come between them; all of
+//! commands ([`Engine::connect`], [`Engine::send`], [`Engine::close`], [`Engine::abort`]) may come between them; all of
 //! them append the frames to send to a queue that the owner then hands to the link; and
 //! [`Engine::next_timer`] says when to come back at the latest. `now` never goes back.
 //!
@@ -205,6 +205,30 @@ impl<S: Service> Engine<S> {
             return Err(CommandError::Busy);
         }
         self.transmit(slot, 0, true, now, &mut Output::new(pool, tx));
+        Ok(())
+    }
+
+    /// Ends a connection at once with a reset (RFC 9293 section 3.10.5); the service hears `reason`:
+    /// [`CloseReason::HeartbeatMissed`] and [`CloseReason::Evicted`] are the embedder's to find.
+    /// What was sent and not acknowledged may be lost.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when it has ended already.
+    pub fn abort<P: FramePool>(
+        &mut self,
+        id: ConnId,
+        reason: CloseReason,
+        pool: &mut P,
+        tx: &mut Vec<Frame>,
+    ) -> Result<(), CommandError> {
+        let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
+        // "If the state is SYN-SENT ... delete the TCB"; there is nobody yet to reset, and in
+        // TIME-WAIT nobody any more.
+        if !matches!(self.table.slab[slot].state, State::SynSent | State::TimeWait) {
+            self.reset(slot, &mut Output::new(pool, tx));
+        }
+        self.remove(slot, reason);
         Ok(())
     }
 
