@@ -287,6 +287,12 @@ impl<S: Service> Engine<S> {
         Some(&mut self.table.slab[slot].service)
     }
 
+    /// The state of connection `id`, while it lives.
+    pub fn state(&self, id: ConnId) -> Option<State> {
+        let slot = self.table.slab.slot(id)?;
+        Some(self.table.slab[slot].state)
+    }
+
     /// The first connection in slot `cursor` or after it, and `cursor` set past it: to go through
     /// all connections in pieces, while they come and go.
     pub fn connection_from(&self, cursor: &mut u32) -> Option<ConnId> {
