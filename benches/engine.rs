@@ -4,6 +4,7 @@
 //! - `handshake`: SYN, SYN-ACK, ACK: one connection opened
 //! - `heartbeat`: PING in, PONG out, ACK in, with N connections established and hit at random, in
 //!   batches
+//! - `promoted`: the same with every connection promoted
 //!
 //! Times are for one connection or heartbeat: only the calls of the engine under test are timed, not
 //! the making of the peer's frames.
@@ -52,12 +53,18 @@ struct World {
 impl World {
     /// A server with room for `clients` connections, none of them open.
     fn new(clients: usize) -> World {
+        World::with(clients, |_| ())
+    }
+
+    /// The same with other settings.
+    fn with(clients: usize, set: impl FnOnce(&mut Config)) -> World {
         let mut config = Config::new(SERVER_MAC, Secret([1; 16]), Secret([2; 16]));
         config.connections_max = u32::try_from(clients).unwrap();
         config.flights_max = Config::flights_for(config.connections_max);
         config.owned = vec![Owned { addr: SERVER.addr, range_len: 32, link_len: 8 }];
         config.listeners =
             vec![Listener { endpoint: SERVER, tag: Builtin::Line.tag(), profile: None }];
+        set(&mut config);
         World {
             engine: Engine::new(config, Builtins, Instant::ZERO),
             pool: memory::pair(1024, 2048, 64).0,
@@ -207,5 +214,32 @@ fn heartbeat(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parse, handshake, heartbeat);
+fn promoted(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("promoted");
+    for connections in [64, 1_024, 8_192] {
+        let mut world = World::with(connections, |config| {
+            config.promoted_max = config.connections_max;
+            config.promoted_buffer = 4_096;
+            config.promote_always = true;
+        });
+        for first in (0..connections).step_by(BATCH_MAX) {
+            world.open(first..first + BATCH_MAX, Instant::ZERO);
+        }
+        (0..connections).for_each(|_| {
+            world.beat(Instant::ZERO);
+        });
+        assert!(world.engine.counters().promoted >= connections as u64 * 99 / 100);
+        group.bench_function(BenchmarkId::from_parameter(connections), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let batches = iterations.div_ceil(BATCH_MAX as u64);
+                let took: Duration = (0..batches).map(|_| world.beat(Instant::ZERO)).sum();
+                took.mul_f64(iterations as f64 / (batches * BATCH_MAX as u64) as f64)
+            });
+        });
+        assert_eq!(world.engine.counters().drops.total(), 0);
+    }
+    group.finish();
+}
+
+criterion_group!(benches, parse, handshake, heartbeat, promoted);
 criterion_main!(benches);

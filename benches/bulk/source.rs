@@ -17,7 +17,7 @@ impl Service for WithSource {
             return Builtins.on_data(conn, bytes);
         }
         // The request is left unread until all is sent, so each acknowledgment brings it again.
-        const PIECE: [u8; 1 << 16] = [7; 1 << 16];
+        static PIECE: [u8; 1 << 16] = [7; 1 << 16];
         let mut sent = usize::from_le_bytes(*conn.state());
         let left = (self.bytes - sent).min(PIECE.len());
         sent += conn.send(&PIECE[..left]);

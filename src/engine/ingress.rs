@@ -105,8 +105,7 @@ impl<S: Service> Engine<S> {
             let listener = self.locals.listener(&segment.flow.local).copied();
             if let Some(listener) = listener {
                 if self.is_half_open_full() {
-                    self.send_cookie(segment, &listener, &header, now, output);
-                    return Ok(());
+                    return self.send_cookie(segment, &listener, &header, now, output);
                 }
                 return self.open_passively(segment, &listener, header, None, now, output);
             }
@@ -164,7 +163,7 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        if !self.resets.take(now, self.config.resets_per_second) {
+        if !self.resets.take(now) {
             return Err(DropReason::ResetLimited);
         }
         let sent = output.segment(

@@ -2,7 +2,7 @@
 //!
 //! It owns no descriptor, clock or thread. There are four kinds of method, and the owner of an engine
 //! calls them in rounds: [`Engine::handle_frames`] and [`Engine::handle_timers`] are the input;
-//! commands ([`Engine::connect`], [`Engine::send`], [`Engine::close`]) may come between them; all of
+//! commands ([`Engine::connect`], [`Engine::send`], [`Engine::close`], [`Engine::abort`]) may come between them; all of
 //! them append the frames to send to a queue that the owner then hands to the link; and
 //! [`Engine::next_timer`] says when to come back at the latest. `now` never goes back.
 //!
@@ -13,6 +13,7 @@
 //! - [`counters`]: what is counted
 //! - [`locals`]: owned addresses and listeners
 //! - `ingress`: from a batch of frames to connections and the control plane
+//! - `quota`: limits of what is sent in a second
 //! - `open`: passive and active opens; `cookies`: passive ones without a record
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
@@ -34,6 +35,7 @@ mod neighbor;
 mod open;
 mod output;
 mod promoted;
+mod quota;
 mod segment;
 mod timers;
 
@@ -57,6 +59,7 @@ use counters::Counters;
 use locals::Locals;
 use neighbor::Neighbors;
 use output::Output;
+use quota::Quota;
 
 pub use open::ConnectError;
 
@@ -87,7 +90,8 @@ pub struct Engine<S> {
     control: ControlPlane,
     neighbors: Neighbors,
     counters: Counters,
-    resets: ResetBudget,
+    resets: Quota,
+    challenges: Quota,
     batch: Vec<ingress::Received>,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
@@ -126,7 +130,7 @@ impl<S: Service> Engine<S> {
         let answer_max = if config.promoted_max > 0 { promoted.buffer() } else { FLIGHT_LEN_MAX };
         Ok(Engine {
             locals: Locals::new(config.owned.clone(), config.listeners.clone()),
-            table: Table::new(config.connections_max, config.hash_secret)?,
+            table: Table::new(config.connections_max, config.prefix_limit, config.hash_secret)?,
             flights: Flights::new(config.flights_max),
             wheel: Wheel::new(tick),
             flight_wheel: Wheel::new(tick),
@@ -140,7 +144,8 @@ impl<S: Service> Engine<S> {
             control: ControlPlane::new(config.mac),
             neighbors: Neighbors::new(config.mac),
             counters: Counters::default(),
-            resets: ResetBudget { second: 0, left: config.resets_per_second },
+            resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
+            challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
             batch: Vec::with_capacity(BATCH_MAX),
             scratch: vec![0; usize::from(answer_max)].into(),
             service,
@@ -205,6 +210,30 @@ impl<S: Service> Engine<S> {
             return Err(CommandError::Busy);
         }
         self.transmit(slot, 0, true, now, &mut Output::new(pool, tx));
+        Ok(())
+    }
+
+    /// Ends a connection at once with a reset (RFC 9293 section 3.10.5); the service hears `reason`:
+    /// [`CloseReason::HeartbeatMissed`] and [`CloseReason::Evicted`] are the embedder's to find.
+    /// What was sent and not acknowledged may be lost.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when it has ended already.
+    pub fn abort<P: FramePool>(
+        &mut self,
+        id: ConnId,
+        reason: CloseReason,
+        pool: &mut P,
+        tx: &mut Vec<Frame>,
+    ) -> Result<(), CommandError> {
+        let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
+        // "If the state is SYN-SENT ... delete the TCB"; there is nobody yet to reset, and in
+        // TIME-WAIT nobody any more.
+        if !matches!(self.table.slab[slot].state, State::SynSent | State::TimeWait) {
+            self.reset(slot, &mut Output::new(pool, tx));
+        }
+        self.remove(slot, reason);
         Ok(())
     }
 
@@ -337,24 +366,6 @@ impl<S: Service> Engine<S> {
         if known {
             self.service.on_close(id, tag, state, reason);
         }
-    }
-}
-
-/// How many resets may still be sent in the current second.
-struct ResetBudget {
-    second: u64,
-    left: u32,
-}
-
-impl ResetBudget {
-    fn take(&mut self, now: Instant, per_second: u32) -> bool {
-        let second = now.millis() / 1_000;
-        if second != self.second {
-            *self = ResetBudget { second, left: per_second };
-        }
-        let granted = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        granted
     }
 }
 

@@ -126,7 +126,7 @@ impl<S: Service> Engine<S> {
     ///
     /// # Errors
     ///
-    /// `ProfilesFull`, `PathsFull` or `TableFull`; nothing is changed then.
+    /// `PrefixFull`, `ProfilesFull`, `PathsFull` or `TableFull`; nothing is changed then.
     pub(super) fn begin_passively(
         &mut self,
         flow: &FlowKey,
@@ -135,6 +135,7 @@ impl<S: Service> Engine<S> {
         isn: SeqNumber,
         now: Instant,
     ) -> Result<u32, DropReason> {
+        self.table.check_prefix(&flow.remote.addr)?;
         let profile = listener.profile.unwrap_or(self.config.profile);
         let class = Class { tag: listener.tag, profile };
         let class = self.classes.number(class).ok_or(DropReason::ProfilesFull)?;

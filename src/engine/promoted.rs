@@ -88,7 +88,10 @@ impl<S: Service> Engine<S> {
         }
         self.sync(slot, index, now);
         let entry = &mut self.promoted[index];
-        if !entry.is_due {
+        if matches!(entry.promoted.state(), None | Some(State::FinWait2 | State::TimeWait)) {
+            // The record goes on from here, with the next segment of the batch already.
+            self.run(index, now, output);
+        } else if !entry.is_due {
             entry.is_due = true;
             self.due.push(index);
         }
@@ -97,11 +100,13 @@ impl<S: Service> Engine<S> {
 
     /// Does what follows from the segments that promoted connections took in this batch.
     pub(super) fn finish_batch<P: FramePool>(&mut self, now: Instant, output: &mut Output<'_, P>) {
-        while let Some(index) = self.due.pop() {
+        for at in 0..self.due.len() {
+            let index = self.due[at];
             if self.promoted[index].is_due {
                 self.run(index, now, output);
             }
         }
+        self.due.clear();
     }
 
     /// Gives the service what it can take, sends what can be sent, and parks the connection if that

@@ -70,7 +70,8 @@ pub struct Profile {
     pub keepalive: Option<Keepalive>,
     /// How long data may be outstanding, and a peer that is being probed silent, before the
     /// connection is given up. It overrides the count of retransmissions and of probes, as Linux's
-    /// TCP_USER_TIMEOUT does; `None` leaves it to them.
+    /// TCP_USER_TIMEOUT does; `None` leaves it to them. As on Linux it begins to count when the
+    /// connection is established: a handshake is repeated as often as any.
     pub user_timeout: Option<Duration>,
 }
 

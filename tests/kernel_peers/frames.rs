@@ -60,6 +60,22 @@ impl Segment {
         frame
     }
 
+    /// An ICMP message from and to the same hosts, in a frame.
+    pub(crate) fn icmp(&self, kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
+        let mut frame = self.build();
+        frame.truncate(TCP);
+        let mut icmp = vec![kind, code, 0, 0, 0, 0, 0, 0];
+        icmp.extend(body);
+        let sum = checksum(&icmp);
+        icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+        let len = u16::try_from(20 + icmp.len()).expect("short");
+        frame[IP + 2..IP + 4].copy_from_slice(&len.to_be_bytes());
+        frame[IP + 9] = 1;
+        fix_ip(&mut frame);
+        frame.extend(icmp);
+        frame
+    }
+
     fn tcp(&self) -> Vec<u8> {
         let mut tcp = [self.ports.0.to_be_bytes(), self.ports.1.to_be_bytes()].concat();
         tcp.extend(self.seq.to_be_bytes());

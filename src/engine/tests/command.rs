@@ -4,8 +4,11 @@ use super::*;
 use crate::conn::record::State;
 use crate::conn::slab::ConnId;
 use crate::engine::CommandError;
+use crate::engine::config::Config;
+use crate::tcp::CloseReason;
 
 const DISCARD: &str = "10.77.0.1:9";
+const ECHO: &str = "10.77.0.1:7";
 
 fn send(host: &mut Host, id: ConnId, bytes: &[u8]) -> Result<(), CommandError> {
     let now = host.now;
@@ -115,4 +118,44 @@ fn while_flights_are_full_commands_are_busy() {
     first.tell(&mut host, ACK, b"");
     assert_eq!(close(&mut host, b), Ok(()));
     assert_eq!(second.read(&only(host.sent())).flags, FIN);
+}
+
+#[test]
+fn an_aborted_connection_is_reset_and_ends_for_the_reason_given() {
+    for promoted_max in [0, 1] {
+        let mut host = Host::new(Config { promoted_max, ..config() }, Probe::default());
+        let mut peer = Peer::opened(&mut host, ECHO);
+        let echoed = only(peer.tell(&mut host, ACK, b"in flight"));
+        host.receive(&[peer.raw(ACK, peer.seq + 1, peer.ack, b"early")]);
+        assert_eq!(host.engine.counters().promoted, u64::from(promoted_max));
+        let id = host.id();
+        let Host { engine, pool, tx, .. } = &mut host;
+        engine.abort(id, CloseReason::HeartbeatMissed, pool, tx).expect("it is open");
+        assert_eq!(
+            engine.abort(id, CloseReason::Evicted, pool, tx),
+            Err(CommandError::Gone),
+            "only once"
+        );
+        let reset = only(peer.read_all(host.sent()));
+        assert!(reset.flags.rst);
+        assert_eq!((reset.seq, reset.ack), (echoed.seq + 9, peer.seq));
+        assert_eq!(host.state(), State::Free);
+        assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::HeartbeatMissed)));
+    }
+}
+
+#[test]
+fn who_does_not_know_of_a_connection_is_not_told_of_its_end() {
+    let mut host = Host::serving();
+    let mut peer = Peer::opened(&mut host, ECHO);
+    let id = host.id();
+    close(&mut host, id).expect("it is open");
+    peer.take(&only(peer.read_all(host.sent())));
+    peer.tell(&mut host, FIN, b"");
+    assert_eq!(host.state(), State::TimeWait);
+    let Host { engine, pool, tx, .. } = &mut host;
+    engine.abort(id, CloseReason::Evicted, pool, tx).expect("it is remembered");
+    assert_eq!(host.sent(), Vec::<Vec<u8>>::new());
+    assert_eq!(host.state(), State::Free);
+    assert_eq!(host.events().last(), Some(&Event::Closed(CloseReason::ClosedByUs)), "long ago");
 }

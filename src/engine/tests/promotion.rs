@@ -377,3 +377,23 @@ fn a_promoted_connection_that_waits_for_a_frame_sends_when_it_gets_one() {
     let data = [take_all(&mut peer, &first), take_all(&mut peer, &rest)].concat();
     assert_eq!(data, [[1; 1000], [2; 1000]].concat());
 }
+
+#[test]
+fn the_last_acknowledgment_twice_in_a_batch_is_not_answered_with_a_reset_of_smoltcps() {
+    let mut host = host();
+    let mut peer = Peer::opened(&mut host, DISCARD);
+    let early = peer.raw(ACK, peer.seq + 2, peer.ack, b"cd");
+    host.receive(&[early]);
+    let all = peer.tell(&mut host, ACK, b"ab");
+    assert!(all.iter().all(|seen| seen.ack == peer.seq + 2));
+    peer.seq += 2;
+    let fin = only(peer.tell(&mut host, FIN, b""));
+    assert!(fin.flags.fin);
+    peer.take(&fin);
+    let last = peer.raw(ACK, peer.seq, peer.ack, b"");
+    let answers = peer.read_all(host.receive(&[last.clone(), last.clone()]));
+    assert_eq!((host.state(), promoted(&host)), (State::Free, 0));
+    // As any segment without a connection.
+    let reset = only(answers);
+    assert_eq!((reset.flags, reset.seq), (RST, peer.ack));
+}
