@@ -146,6 +146,12 @@ impl Run<'_> {
                 self.note(frames);
                 is(&done, outcome)
             }
+            Action::Abort(outcome) => {
+                let id = self.id(conn)?;
+                let (done, frames) = self.host.abort(id);
+                self.note(frames);
+                is(&done, outcome)
+            }
             Action::SetProfile(profile) => {
                 let id = self.id(conn)?;
                 is(&self.host.set_profile(id, *profile), &Ok(()))
