@@ -32,7 +32,7 @@ pub(crate) struct Watched {
     greeting: Vec<u8>,
     /// What came, of all connections.
     pub(crate) received: Vec<u8>,
-    /// The connection that opened last.
+    /// A connection that has opened, until it is taken note of.
     pub(crate) opened: Option<ConnId>,
 }
 

@@ -260,8 +260,7 @@ impl Run<'_> {
 
     /// The connection's name.
     fn id(&mut self, conn: u16) -> Result<ConnId, String> {
-        let opened = self.host.engine.service().opened;
-        self.flow(conn).id.or(opened).ok_or("no connection is open".to_owned())
+        self.flow(conn).id.ok_or("the connection was never open".to_owned())
     }
 
     fn inject(&mut self, conn: u16, said: &Said, wrapping: &Wrapping) {
@@ -270,6 +269,9 @@ impl Run<'_> {
         let frame = packet::tcp(self.family, wrapping, &segment);
         let text = self.flow(conn).describe(&segment, true);
         self.receive(text, &frame);
+        if let Some(id) = self.host.engine.service_mut().opened.take() {
+            self.flow(conn).id = Some(id);
+        }
     }
 
     fn inject_icmp(&mut self, conn: u16, error: &IcmpError, wrapping: &Wrapping) {
