@@ -55,6 +55,8 @@ drop_reasons! {
     Flags = "flags",
     /// An ARP, NDP or ICMP message that asks for no answer, or tells nothing that is acted on.
     ControlIgnored = "control_ignored",
+    /// A ping, left unanswered because those of this second are used up.
+    PingLimited = "ping_limited",
     /// An ICMP error about a segment that is not in flight: forged, or late.
     IcmpSequence = "icmp_sequence",
     /// An ICMP error about a connection that there is not.

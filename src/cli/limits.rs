@@ -46,6 +46,10 @@ pub(super) struct Args {
     /// rebooted peer would send: at most so many, and at least half of them.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     challenge_acks_per_second: u32,
+
+    /// Pings answered a second, on each queue: at most so many, and at least half of them.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pings_per_second: u32,
 }
 
 impl Args {
@@ -63,5 +67,6 @@ impl Args {
         config.flights_max = self.flights_max.map_or(Config::flights_for(connections), share);
         config.resets_per_second = self.resets_per_second;
         config.challenges_per_second = self.challenge_acks_per_second;
+        config.pings_per_second = self.pings_per_second;
     }
 }

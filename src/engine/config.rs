@@ -49,6 +49,8 @@ pub struct Config {
     /// Challenge ACKs sent a second, at most, over all connections; drawn in the same way
     /// (RFC 5961 section 7). Each connection has a limit of its own besides.
     pub challenges_per_second: u32,
+    /// Pings answered a second, and other ICMP messages that ask for something.
+    pub pings_per_second: u32,
     /// How connections find out that their peers have gone: not at all, unless set (RFC 9293 section
     /// 3.8.4, MUST-25).
     pub profile: Profile,
@@ -82,6 +84,7 @@ impl Config {
             prefix_limit: None,
             resets_per_second: 1_000,
             challenges_per_second: 1_000,
+            pings_per_second: 1_000,
             profile: Profile::default(),
             time_wait: timing::TIME_WAIT,
             timers_per_call: 1_024,

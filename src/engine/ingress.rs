@@ -68,7 +68,7 @@ impl<S: Service> Engine<S> {
                     output.reuse(frame);
                     self.on_icmp_error(&error, now, &mut output)
                 }
-                Ok(Packet::Control(message)) => self.on_control(frame, &message, &mut output),
+                Ok(Packet::Control(message)) => self.on_control(frame, &message, now, &mut output),
                 Err(reason) => {
                     output.reuse(frame);
                     Err(reason)
@@ -188,9 +188,10 @@ impl<S: Service> Engine<S> {
         &mut self,
         frame: Frame,
         message: &Control,
+        now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        let answer = self.answer_control(output.bytes(&frame), message);
+        let answer = self.answer_control(output.bytes(&frame), message, now);
         output.reuse(frame);
         answer?;
         output.frame(&mut self.counters, |room| {
@@ -202,7 +203,12 @@ impl<S: Service> Engine<S> {
     }
 
     /// Lets the control plane make its answer.
-    fn answer_control(&mut self, frame: &[u8], message: &Control) -> Result<(), DropReason> {
+    fn answer_control(
+        &mut self,
+        frame: &[u8],
+        message: &Control,
+        now: Instant,
+    ) -> Result<(), DropReason> {
         self.check_source(&message.source)?;
         if let ControlKind::NeighborIsAt(mac) = message.kind {
             self.neighbors.learn(message.source, mac);
@@ -210,6 +216,9 @@ impl<S: Service> Engine<S> {
         }
         self.check_target(&message.target)?;
         self.locals.owned(&message.target).ok_or(DropReason::NotOurs)?;
+        if message.kind == ControlKind::Icmp && !self.pings.take(now) {
+            return Err(DropReason::PingLimited);
+        }
         self.control.answer(frame, message).ok_or(DropReason::ControlIgnored)
     }
 }

@@ -92,6 +92,7 @@ pub struct Engine<S> {
     counters: Counters,
     resets: Quota,
     challenges: Quota,
+    pings: Quota,
     batch: Vec<ingress::Received>,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
@@ -146,6 +147,7 @@ impl<S: Service> Engine<S> {
             counters: Counters::default(),
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
+            pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
             batch: Vec::with_capacity(BATCH_MAX),
             scratch: vec![0; usize::from(answer_max)].into(),
             service,
