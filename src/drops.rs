@@ -45,10 +45,12 @@ drop_reasons! {
     Fragment = "fragment",
     /// The source address is multicast, broadcast, unspecified, loopback or IPv4-mapped IPv6.
     SourceAddress = "source_address",
-    /// The source address is one of the stack's own.
+    /// The source address is one of the stack's own; in ARP and NDP, from another host.
     OwnSource = "own_source",
     /// The destination hardware or IP address is not the stack's.
     NotOurs = "not_ours",
+    /// Anything but ARP and NDP while it is being found out whether somebody else has an owned address.
+    Unclaimed = "unclaimed",
     /// Neither ARP, ICMP, ICMPv6 nor TCP, or an IPv6 extension header.
     Protocol = "protocol",
     /// A port is 0, or the TCP flags contradict each other (for example SYN with FIN).

@@ -5,6 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use tenmil::conn::prefix::PrefixLimit;
 use tenmil::engine::Engine;
 use tenmil::engine::config::Config;
 use tenmil::engine::locals::{Listener, Owned};
@@ -88,6 +89,7 @@ impl<S: Service> Host<S> {
         config.listeners = listeners;
         config.connections_max = 1000;
         config.flights_max = 1000;
+        config.prefix_limit = Some(PrefixLimit::new(1000));
         let engine = Engine::new(config, s, Instant::ZERO);
         Host { engine, link, rx: Vec::with_capacity(64), tx: Vec::with_capacity(1024) }
     }

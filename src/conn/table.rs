@@ -109,6 +109,16 @@ impl Table {
         self.prefixes.as_ref().map_or(0, Prefixes::len)
     }
 
+    /// Puts the connection in `slot` on `path`, which has the same local address. Returns whether there
+    /// was room for it.
+    pub fn reroute(&mut self, slot: u32, path: Path) -> bool {
+        let Some(path) = self.paths.acquire(path) else { return false };
+        let old = core::mem::replace(&mut self.slab[slot].path, path);
+        debug_assert_eq!(self.paths[old].local, self.paths[path].local, "the flow stays");
+        self.paths.release(old);
+        true
+    }
+
     /// Removes the record in `slot`. It must be out of the wheel and without a flight.
     pub fn remove(&mut self, slot: u32) {
         let hash = self.hash(&self.flow(slot));

@@ -1,11 +1,12 @@
 //! What an engine is made with.
 
+use super::claims::Claiming;
 use super::locals::{Listener, Owned};
 use crate::conn::prefix::PrefixLimit;
 use crate::tcp::keepalive::Profile;
 use crate::tcp::timing;
 use crate::time::Duration;
-use crate::wire::addr::Secret;
+use crate::wire::addr::{Address, Secret};
 use crate::wire::ethernet::Mac;
 
 /// The settings of an engine; every limit is reserved at start.
@@ -17,9 +18,15 @@ pub struct Config {
     pub mtu: u16,
     /// Addresses for which the engine answers alone.
     pub owned: Vec<Owned>,
+    /// What is done about owned addresses at the start. Nothing, unless set: `tenmil serve` announces
+    /// them.
+    pub claiming: Claiming,
     /// Endpoints that accept connections. Their addresses need not be owned: the kernel may answer
     /// for the address in everything but these ports.
     pub listeners: Vec<Listener>,
+    /// Routers, each on the link of an owned address or with a link-local one: the first on the link
+    /// is the next hop of connections that this engine opens to peers that are not.
+    pub gateways: Vec<Address>,
     /// Connections at once, in every state.
     pub connections_max: u32,
     /// Connections in SYN-RECEIVED at once; a SYN past that is answered with a cookie
@@ -73,7 +80,9 @@ impl Config {
             mac,
             mtu: 1500,
             owned: Vec::new(),
+            claiming: Claiming::Silent,
             listeners: Vec::new(),
+            gateways: Vec::new(),
             connections_max: CONNECTIONS,
             half_open_max: Self::half_open_for(CONNECTIONS),
             flights_max: Self::flights_for(CONNECTIONS),

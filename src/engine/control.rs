@@ -57,7 +57,7 @@ impl ControlPlane {
         }
         let target = smoltcp_address(&message.target);
         let interface = match message.kind {
-            ControlKind::ArpRequest | ControlKind::NeighborSolicit => {
+            ControlKind::ArpRequest(_) | ControlKind::NeighborSolicit => {
                 port.medium = Medium::Ethernet;
                 let untagged = EthernetHeader::new(header.dst(), header.src(), header.ethertype());
                 port.rx.extend_from_slice(untagged.as_bytes());
@@ -76,7 +76,7 @@ impl ControlPlane {
                 set_address(&mut self.ip, target);
                 &mut self.ip
             }
-            ControlKind::NeighborIsAt(_) => return None,
+            ControlKind::NeighborIsAt { .. } => return None,
         };
         interface.poll_ingress_single(SmolInstant::ZERO, port, &mut self.sockets);
         if port.tx.is_empty() {

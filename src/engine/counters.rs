@@ -1,5 +1,6 @@
 //! What an engine counts.
 
+use super::claims::Conflict;
 use crate::drops::Drops;
 use crate::tcp::CloseReason;
 
@@ -24,6 +25,16 @@ pub struct Counters {
     pub probes: u64,
     /// How often ICMP had a connection send smaller segments.
     pub mtu_lowered: u64,
+    /// Announcements of owned addresses, sent at the start or in their defence.
+    pub announcements: u64,
+    /// Messages that say that somebody else has an owned address.
+    pub address_conflicts: u64,
+    /// The newest of them.
+    pub conflict: Option<Conflict>,
+    /// Questions about neighbours not asked, because those of the second were used up.
+    pub questions_limited: u64,
+    /// How often a connection went on by way of another hardware address.
+    pub paths_changed: u64,
     /// Resets sent.
     pub resets: u64,
     /// Connections promoted, each time it happened.
@@ -61,13 +72,17 @@ impl Counters {
 
     /// What happened besides frames, drops, and ends of connections: names, as in status lines and in
     /// JSON, with their counts.
-    pub fn events(&self) -> [(&'static str, u64); 12] {
+    pub fn events(&self) -> [(&'static str, u64); 16] {
         [
             ("accepted", self.accepted),
             ("connected", self.connected),
             ("retransmitted", self.retransmitted),
             ("probes", self.probes),
             ("mtu_lowered", self.mtu_lowered),
+            ("announcements", self.announcements),
+            ("address_conflicts", self.address_conflicts),
+            ("questions_limited", self.questions_limited),
+            ("paths_changed", self.paths_changed),
             ("resets", self.resets),
             ("challenges", self.challenges),
             ("challenges_limited", self.challenges_limited),
@@ -91,6 +106,11 @@ impl Counters {
         self.retransmitted += other.retransmitted;
         self.probes += other.probes;
         self.mtu_lowered += other.mtu_lowered;
+        self.announcements += other.announcements;
+        self.address_conflicts += other.address_conflicts;
+        self.conflict = other.conflict.or(self.conflict);
+        self.questions_limited += other.questions_limited;
+        self.paths_changed += other.paths_changed;
         self.resets += other.resets;
         self.promotions += other.promotions;
         self.promotions_refused += other.promotions_refused;

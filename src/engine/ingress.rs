@@ -10,7 +10,7 @@ use crate::time::Instant;
 use crate::wire::addr::{Address, FlowKey};
 use crate::wire::emit::Outgoing;
 use crate::wire::ethernet::EthernetHeader;
-use crate::wire::packet::{self, Control, ControlKind, Packet, Segment, SynOptions};
+use crate::wire::packet::{self, Packet, Segment, SynOptions};
 
 /// A frame on its way through the passes.
 pub(super) struct Received {
@@ -38,6 +38,7 @@ impl<S: Service> Engine<S> {
         let mut batch = core::mem::take(&mut self.batch);
         batch.extend(rx.drain(..).map(|frame| {
             let packet = packet::parse(pool.bytes(&frame), self.config.mac);
+            let packet = packet.and_then(|packet| self.claims.admit(packet));
             let hash = match &packet {
                 Ok(Packet::Tcp(segment)) => self.table.hash(&segment.flow),
                 _ => 0,
@@ -181,44 +182,5 @@ impl<S: Service> Engine<S> {
         );
         self.counters.resets += u64::from(sent);
         Ok(())
-    }
-
-    /// ARP, NDP and ICMP.
-    fn on_control<P: FramePool>(
-        &mut self,
-        frame: Frame,
-        message: &Control,
-        now: Instant,
-        output: &mut Output<'_, P>,
-    ) -> Result<(), DropReason> {
-        let answer = self.answer_control(output.bytes(&frame), message, now);
-        output.reuse(frame);
-        answer?;
-        output.frame(&mut self.counters, |room| {
-            let answer = self.control.answered();
-            room.get_mut(..answer.len())?.copy_from_slice(answer);
-            Some(answer.len())
-        });
-        Ok(())
-    }
-
-    /// Lets the control plane make its answer.
-    fn answer_control(
-        &mut self,
-        frame: &[u8],
-        message: &Control,
-        now: Instant,
-    ) -> Result<(), DropReason> {
-        self.check_source(&message.source)?;
-        if let ControlKind::NeighborIsAt(mac) = message.kind {
-            self.neighbors.learn(message.source, mac);
-            return Err(DropReason::ControlIgnored);
-        }
-        self.check_target(&message.target)?;
-        self.locals.owned(&message.target).ok_or(DropReason::NotOurs)?;
-        if message.kind == ControlKind::Icmp && !self.pings.take(now) {
-            return Err(DropReason::PingLimited);
-        }
-        self.control.answer(frame, message).ok_or(DropReason::ControlIgnored)
     }
 }

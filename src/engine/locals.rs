@@ -15,6 +15,18 @@ pub struct Owned {
     pub link_len: u8,
 }
 
+impl Owned {
+    /// Whether `addr` is owned with this.
+    pub fn holds(&self, addr: &Address) -> bool {
+        self.addr.shares_prefix(addr, self.range_len)
+    }
+
+    /// Whether this is more than one address.
+    pub fn is_range(&self) -> bool {
+        self.range_len < if self.addr.is_v4() { 32 } else { 128 }
+    }
+}
+
 /// An endpoint that accepts connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -32,19 +44,20 @@ pub struct Listener {
 pub struct Locals {
     owned: Vec<Owned>,
     listeners: Vec<Listener>,
+    gateways: Vec<Address>,
 }
 
 impl Locals {
     /// Of two listeners on one endpoint the first counts.
-    pub fn new(owned: Vec<Owned>, mut listeners: Vec<Listener>) -> Locals {
+    pub fn new(owned: Vec<Owned>, mut listeners: Vec<Listener>, gateways: Vec<Address>) -> Locals {
         listeners.sort_by_key(|listener| listener.endpoint);
         listeners.dedup_by_key(|listener| listener.endpoint);
-        Locals { owned, listeners }
+        Locals { owned, listeners, gateways }
     }
 
     /// The range that `addr` is owned in, if it is owned.
     pub fn owned(&self, addr: &Address) -> Option<&Owned> {
-        self.owned.iter().find(|owned| owned.addr.shares_prefix(addr, owned.range_len))
+        self.owned.iter().find(|owned| owned.holds(addr))
     }
 
     /// Whether `addr` is this engine's: owned, or that of a listener.
@@ -60,8 +73,23 @@ impl Locals {
     }
 
     /// Whether `remote` is on the link of the owned address `local`.
-    pub fn is_on_link(&self, local: &Address, remote: &Address) -> bool {
+    fn is_on_link(&self, local: &Address, remote: &Address) -> bool {
         self.owned(local).is_some_and(|owned| owned.addr.shares_prefix(remote, owned.link_len))
+    }
+
+    /// Where packets from the owned address `local` to `remote` go first: to `remote` itself on the
+    /// link, else to the first gateway that is on the link (RFC 1122 section 3.3.1.1); `None` if there
+    /// is no way.
+    pub fn next_hop(&self, local: &Address, remote: &Address) -> Option<Address> {
+        if self.is_on_link(local, remote) {
+            return Some(*remote);
+        }
+        let leads = |gateway: &&Address| {
+            local.is_v4() == remote.is_v4()
+                && local.is_v4() == gateway.is_v4()
+                && (self.is_on_link(local, gateway) || gateway.is_link_local())
+        };
+        self.gateways.iter().find(leads).copied()
     }
 
     /// Whether `addr` is the broadcast address of an owned IPv4 link (RFC 1122 section 3.2.1.3).

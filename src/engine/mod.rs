@@ -20,8 +20,12 @@
 //! - `promoted`: connections that a whole TCP socket carries for a while
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
 //! - `icmp`: errors about segments sent, carried out as `tcp` decided
-//! - `control`: ARP, NDP, ping; `neighbor`: asking for hardware addresses; `output`: frames going out
+//! - `messages`: ARP, NDP, ICMP; `control`: the answers that smoltcp makes
+//! - [`claims`]: whether anybody else has an owned address
+//! - `neighbor`: asking for hardware addresses; `paths`: when they change
+//! - `output`: frames going out
 
+pub mod claims;
 mod classes;
 pub mod config;
 mod control;
@@ -31,9 +35,11 @@ mod egress;
 mod icmp;
 mod ingress;
 pub mod locals;
+mod messages;
 mod neighbor;
 mod open;
 mod output;
+mod paths;
 mod promoted;
 mod quota;
 mod segment;
@@ -52,6 +58,7 @@ use crate::tcp::isn::IsnGenerator;
 use crate::tcp::keepalive::Profile;
 use crate::tcp::promoted::pool::Pool;
 use crate::time::{Instant, Tick};
+use claims::{Claim, Claims};
 use classes::{Class, Classes};
 use config::Config;
 use control::ControlPlane;
@@ -89,6 +96,7 @@ pub struct Engine<S> {
     cookie_sent: Option<Instant>,
     control: ControlPlane,
     neighbors: Neighbors,
+    claims: Claims,
     counters: Counters,
     resets: Quota,
     challenges: Quota,
@@ -130,7 +138,11 @@ impl<S: Service> Engine<S> {
         let promoted = Pool::new(config.promoted_max, config.promoted_buffer, config.mtu);
         let answer_max = if config.promoted_max > 0 { promoted.buffer() } else { FLIGHT_LEN_MAX };
         Ok(Engine {
-            locals: Locals::new(config.owned.clone(), config.listeners.clone()),
+            locals: Locals::new(
+                config.owned.clone(),
+                config.listeners.clone(),
+                config.gateways.clone(),
+            ),
             table: Table::new(config.connections_max, config.prefix_limit, config.hash_secret)?,
             flights: Flights::new(config.flights_max),
             wheel: Wheel::new(tick),
@@ -143,7 +155,8 @@ impl<S: Service> Engine<S> {
             cookies: CookieJar::new(config.isn_secret),
             cookie_sent: None,
             control: ControlPlane::new(config.mac),
-            neighbors: Neighbors::new(config.mac),
+            neighbors: Neighbors::new(config.mac, config.hash_secret),
+            claims: Claims::new(&config.owned, config.claiming, config.hash_secret, now),
             counters: Counters::default(),
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
@@ -321,11 +334,17 @@ impl<S: Service> Engine<S> {
         Counters { connections: u64::from(self.table.slab.len()), ..self.counters.clone() }
     }
 
+    /// Whether this engine has its addresses to itself, and serves.
+    pub fn claim(&self) -> Claim {
+        self.claims.claim()
+    }
+
     /// When [`Engine::handle_timers`] has something to do, at the latest; `None` while no timer runs.
     pub fn next_timer(&self, now: Instant) -> Option<Instant> {
         let wheels = [&self.wheel, &self.flight_wheel, &self.promoted_wheel];
         let due = wheels.map(Wheel::next_due);
-        due.into_iter().flatten().map(|tick| tick.start(now)).min()
+        let due = due.into_iter().flatten().map(|tick| tick.start(now));
+        due.chain(self.claims.due()).min()
     }
 
     /// Moves a connection to another state, and keeps the gauges of states.

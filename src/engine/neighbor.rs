@@ -1,41 +1,54 @@
-//! Finding the hardware address of a neighbour to speak to first (RFC 826, RFC 4861 section 7.2).
+//! Where the neighbours are whom the engine has to speak to first, or whom it doubts
+//! (RFC 826, RFC 4861 section 7).
 //!
-//! Answers to received frames go back to where those came from; only a connection that this engine
-//! opens needs to ask.
+//! Answers to received frames go back to where those came from. Who is asked for is the next hop of a
+//! connection that this engine opens, and that of one whose peer has fallen silent: see `paths`.
 
 use super::counters::Counters;
 use super::output::Output;
+use super::quota::Quota;
 use crate::frame::FramePool;
-use crate::time::{Duration, Instant};
-use crate::wire::addr::Address;
-use crate::wire::ethernet::{self, EthernetHeader, Mac};
-use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, Icmpv6Packet, Icmpv6Repr, IpProtocol,
-    Ipv6Address, Ipv6Packet, Ipv6Repr, NdiscRepr, RawHardwareAddress,
-};
+use crate::time::{Duration, Instant, Tick};
+use crate::wire::addr::{Address, Secret};
+use crate::wire::ethernet::{self, Mac};
+use crate::wire::neighbor;
 
 /// How many neighbours are asked for or known at once.
 const NEIGHBORS_MAX: usize = 256;
 
+/// How many questions are asked a second, at most: each goes to every host of the link, and a flood of
+/// forged addresses, or an outage of many peers, asks for many.
+const QUESTIONS_PER_SECOND: u32 = 256;
+
 /// How long to wait before asking again (RFC 4861 section 10, RETRANS_TIMER).
 const RETRY: Duration = Duration::from_secs(1);
+
+/// After how many questions without an answer a neighbour is where it was no more (RFC 4861
+/// section 10, MAX_UNICAST_SOLICIT).
+const UNANSWERED_MAX: u8 = 3;
 
 struct Neighbor {
     addr: Address,
     mac: Option<Mac>,
+    /// When it was last asked for.
     asked: Instant,
+    /// How often, since it was last heard.
+    unanswered: u8,
+    /// When it last said where it is.
+    heard: Instant,
 }
 
 /// The neighbours asked for. Only those are learned, so nobody can fill the table from outside.
 pub(super) struct Neighbors {
     entries: Vec<Neighbor>,
     own_mac: Mac,
+    quota: Quota,
 }
 
 impl Neighbors {
-    pub(super) fn new(own_mac: Mac) -> Neighbors {
-        Neighbors { entries: Vec::with_capacity(NEIGHBORS_MAX), own_mac }
+    pub(super) fn new(own_mac: Mac, secret: Secret) -> Neighbors {
+        let quota = Quota::new(QUESTIONS_PER_SECOND, secret, 3);
+        Neighbors { entries: Vec::with_capacity(NEIGHBORS_MAX), own_mac, quota }
     }
 
     /// The hardware address of `addr`, or `None` after asking for it from `local`, at most once a
@@ -48,23 +61,52 @@ impl Neighbors {
         output: &mut Output<'_, P>,
         counters: &mut Counters,
     ) -> Option<Mac> {
-        match self.entries.iter_mut().find(|neighbor| neighbor.addr == addr) {
-            Some(Neighbor { mac: Some(mac), .. }) => return Some(*mac),
-            Some(neighbor) if now.since(neighbor.asked) < RETRY => return None,
-            Some(neighbor) => neighbor.asked = now,
+        let known = self.find(&addr).and_then(|at| self.entries[at].mac);
+        if known.is_none() {
+            self.ask(addr, local, now, output, counters);
+        }
+        known
+    }
+
+    /// Asks where `addr` is, from `local`, at most once a second. One that is known, and does not
+    /// answer, is forgotten.
+    pub(super) fn ask<P: FramePool>(
+        &mut self,
+        addr: Address,
+        local: Address,
+        now: Instant,
+        output: &mut Output<'_, P>,
+        counters: &mut Counters,
+    ) {
+        let known = self.find(&addr);
+        if known.is_some_and(|at| now.since(self.entries[at].asked) < RETRY) {
+            return;
+        }
+        if !self.quota.take(now) {
+            counters.questions_limited += 1;
+            return;
+        }
+        let mac = self.own_mac;
+        if !output.frame(counters, |room| neighbor::ask(room, mac, local, addr)) {
+            return;
+        }
+        match known {
+            Some(at) => {
+                let neighbor = &mut self.entries[at];
+                if neighbor.unanswered >= UNANSWERED_MAX {
+                    neighbor.mac = None;
+                }
+                neighbor.asked = now;
+                neighbor.unanswered = neighbor.unanswered.saturating_add(1);
+            }
             None => {
                 if self.entries.len() == NEIGHBORS_MAX {
                     self.entries.swap_remove(self.least_useful());
                 }
-                self.entries.push(Neighbor { addr, mac: None, asked: now });
+                let fresh = Neighbor { addr, mac: None, asked: now, unanswered: 1, heard: now };
+                self.entries.push(fresh);
             }
         }
-        let own_mac = self.own_mac;
-        output.frame(counters, |room| match addr.is_v4() {
-            true => arp_request(room, own_mac, local, addr),
-            false => neighbor_solicit(room, own_mac, local, addr),
-        });
-        None
     }
 
     /// The entry to give up when all are in use: of those that never answered, or else of all, the
@@ -74,58 +116,26 @@ impl Neighbors {
         (0..self.entries.len()).min_by_key(order).unwrap_or(0)
     }
 
-    /// Learns that `addr` is at `mac`, if it was asked for.
-    pub(super) fn learn(&mut self, addr: Address, mac: Mac) {
+    /// Learns that `addr` is at `mac`, if it was ever asked for. What does not override only fills a
+    /// gap (RFC 4861 section 7.2.5).
+    pub(super) fn learn(&mut self, addr: Address, mac: Mac, overrides: bool, now: Instant) {
         if ethernet::is_group(&mac) {
             return;
         }
-        if let Some(neighbor) = self.entries.iter_mut().find(|neighbor| neighbor.addr == addr) {
-            neighbor.mac = Some(mac);
+        let Some(at) = self.find(&addr) else { return };
+        let neighbor = &mut self.entries[at];
+        if overrides || neighbor.mac.is_none_or(|known| known == mac) {
+            (neighbor.mac, neighbor.unanswered, neighbor.heard) = (Some(mac), 0, now);
         }
     }
-}
 
-/// Writes an ARP request for `target`, and returns the frame's length.
-fn arp_request(room: &mut [u8], mac: Mac, local: Address, target: Address) -> Option<usize> {
-    let header = EthernetHeader::new(ethernet::BROADCAST, mac, ethernet::ARP);
-    let repr = ArpRepr::EthernetIpv4 {
-        operation: ArpOperation::Request,
-        source_hardware_addr: EthernetAddress(mac),
-        source_protocol_addr: local.v4_octets().into(),
-        target_hardware_addr: EthernetAddress([0; 6]),
-        target_protocol_addr: target.v4_octets().into(),
-    };
-    let end = header.len() + repr.buffer_len();
-    let frame = room.get_mut(..end)?;
-    frame[..header.len()].copy_from_slice(header.as_bytes());
-    repr.emit(&mut ArpPacket::new_unchecked(&mut frame[header.len()..]));
-    Some(end)
-}
+    /// The hardware address of `addr`, if it said so at `since` or later.
+    pub(super) fn heard_since(&self, addr: &Address, since: Tick) -> Option<Mac> {
+        let neighbor = &self.entries[self.find(addr)?];
+        neighbor.mac.filter(|_| Tick::of(neighbor.heard).reached(since))
+    }
 
-/// Writes a neighbour solicitation for `target` to its solicited-node group, and returns the frame's length.
-fn neighbor_solicit(room: &mut [u8], mac: Mac, local: Address, target: Address) -> Option<usize> {
-    let group = target.solicited_node();
-    // RFC 2464 section 7: the group's hardware address ends in its last four bytes.
-    let [.., a, b, c, d] = group.0;
-    let header = EthernetHeader::new([0x33, 0x33, a, b, c, d], mac, ethernet::IPV6);
-    let (source, group) = (Ipv6Address::from(local.0), Ipv6Address::from(group.0));
-    let icmp = Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit {
-        target_addr: target.0.into(),
-        lladdr: Some(RawHardwareAddress::from_bytes(&mac)),
-    });
-    let ip = Ipv6Repr {
-        src_addr: source,
-        dst_addr: group,
-        next_header: IpProtocol::Icmpv6,
-        payload_len: icmp.buffer_len(),
-        hop_limit: 255,
-    };
-    let icmp_start = header.len() + ip.buffer_len();
-    let end = icmp_start + icmp.buffer_len();
-    let frame = room.get_mut(..end)?;
-    frame[..header.len()].copy_from_slice(header.as_bytes());
-    ip.emit(&mut Ipv6Packet::new_unchecked(&mut frame[header.len()..]));
-    let mut packet = Icmpv6Packet::new_unchecked(&mut frame[icmp_start..]);
-    icmp.emit(&source, &group, &mut packet, &ChecksumCapabilities::default());
-    Some(end)
+    fn find(&self, addr: &Address) -> Option<usize> {
+        self.entries.iter().position(|neighbor| neighbor.addr == *addr)
+    }
 }

@@ -1,6 +1,7 @@
 //! Passive and active opens.
 
 use super::Engine;
+use super::claims::Claim;
 use super::classes::Class;
 use super::locals::Listener;
 use super::output::Output;
@@ -24,18 +25,20 @@ use crate::wire::seq::SeqNumber;
 /// Why a connection could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The neighbour's hardware address was asked for: try again in a moment.
+    /// The hardware address of the peer, or of the gateway to it, was asked for: try again in a
+    /// moment. Or it is not yet known whether somebody else has an owned address.
     #[error("waiting for the neighbour's hardware address")]
     Resolving,
-    /// The local address is not owned by this engine.
+    /// The local address is not owned by this engine, or somebody else had it first.
     #[error("the local address is not owned")]
     NotOwned,
     /// The remote address is that of a group, or of no host at all.
     #[error("the remote address is no host's")]
     NotUnicast,
-    /// The peer is not on the local address's link, and there are no gateways yet.
-    #[error("the peer is not on the link")]
-    OffLink,
+    /// The peer is not on the local address's link, and there is no gateway on it, or the addresses
+    /// are of two families.
+    #[error("the peer is not on the link, and no gateway is")]
+    Unreachable,
     /// There is a connection between these endpoints already.
     #[error("the endpoints are in use")]
     InUse,
@@ -54,7 +57,7 @@ impl<S: Service> Engine<S> {
     ///
     /// # Errors
     ///
-    /// See [`ConnectError`]. After `Resolving` the frame sent asks for the peer's hardware address.
+    /// See [`ConnectError`]. After `Resolving` the frame sent asks for the next hop's hardware address.
     pub fn connect<P: FramePool>(
         &mut self,
         local: Endpoint,
@@ -68,17 +71,21 @@ impl<S: Service> Engine<S> {
         if self.locals.owned(&local.addr).is_none() {
             return Err(ConnectError::NotOwned);
         }
+        match self.claims.claim() {
+            Claim::Held => {}
+            Claim::Probing => return Err(ConnectError::Resolving),
+            Claim::Refused(_) => return Err(ConnectError::NotOwned),
+        }
         // RFC 9293 section 3.9.1.1: "MUST reject as an error a local OPEN call for an invalid remote
         // IP address (e.g., a broadcast or multicast address) (MUST-46)".
         if !remote.addr.is_valid_source() || self.locals.is_broadcast(&remote.addr) {
             return Err(ConnectError::NotUnicast);
         }
-        if !self.locals.is_on_link(&local.addr, &remote.addr) {
-            return Err(ConnectError::OffLink);
-        }
+        let next_hop = self.locals.next_hop(&local.addr, &remote.addr);
+        let next_hop = next_hop.ok_or(ConnectError::Unreachable)?;
         let mac = self
             .neighbors
-            .resolve(remote.addr, local.addr, now, &mut output, &mut self.counters)
+            .resolve(next_hop, local.addr, now, &mut output, &mut self.counters)
             .ok_or(ConnectError::Resolving)?;
         let flow = FlowKey { remote, local };
         if self.table.find(&flow, self.table.hash(&flow)).is_some() {

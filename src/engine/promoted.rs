@@ -342,6 +342,10 @@ impl<S: Service> Engine<S> {
                 self.remove(slot, CloseReason::UserTimeout);
                 return;
             }
+            // Who has closed its window answers every probe, but those are rare.
+            let conn = &self.table.slab[slot];
+            let is_unheard = tick.reached(conn.touched.after(timing::R1_TIMEOUT));
+            self.doubt_path(slot, is_unheard && conn.window() > 0, now, output);
         } else if let Some(at) = keepalive::probe_at(&self.table.slab[slot], self.profile(slot))
             && tick.reached(at)
         {

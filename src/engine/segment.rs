@@ -39,8 +39,11 @@ impl<S: Service> Engine<S> {
         }
         let conn = &self.table.slab[slot];
         let window = self.receive_window(slot);
-        match parked::judge(conn, self.snd_nxt(slot), window, segment) {
-            Verdict::Accept(accept) => match conn.promoted() {
+        let promoted = conn.promoted();
+        let verdict = parked::judge(conn, self.snd_nxt(slot), window, segment);
+        self.follow(slot, output.bytes(&frame), segment, &verdict);
+        match verdict {
+            Verdict::Accept(accept) => match promoted {
                 Some(index) => {
                     self.on_promoted_segment(index, frame, segment, &accept, now, output)
                 }

@@ -11,7 +11,7 @@ use crate::frame::{Frame, FramePool};
 use crate::service::Service;
 use crate::tcp::CloseReason;
 use crate::tcp::keepalive::{self, Profile};
-use crate::tcp::timing::{self, DATA_RETRIES_MAX, SYN_ACK_RETRIES_MAX, SYN_RETRIES_MAX};
+use crate::tcp::timing::{self, DATA_RETRIES_MAX, R1, SYN_ACK_RETRIES_MAX, SYN_RETRIES_MAX};
 use crate::time::{Duration, Instant, Tick};
 
 /// The records as their wheel sees them. A deadline is not stored: it follows from the state and
@@ -65,6 +65,7 @@ impl<S: Service> Engine<S> {
             }
         }
         self.handle_promoted_timers(now, &mut output);
+        self.claim_addresses(now, &mut output);
     }
 
     /// What is in flight was not acknowledged in time. RFC 6298 sections 5.4 to 5.6.
@@ -93,6 +94,7 @@ impl<S: Service> Engine<S> {
         }
         self.flights[index].retries = retries.saturating_add(1);
         self.restart_flight_timer(index, now);
+        self.doubt_path(slot, self.flights[index].retries >= R1, now, output);
         let sent = self.send_flight(slot, 0, 1, output);
         self.counters.retransmitted += u64::from(sent);
     }
@@ -113,6 +115,7 @@ impl<S: Service> Engine<S> {
         if conn.attempts >= retries_max {
             return self.remove(slot, CloseReason::UserTimeout);
         }
+        self.doubt_path(slot, self.table.slab[slot].attempts + 1 >= R1, now, output);
         let conn = &mut self.table.slab[slot];
         conn.attempts += 1;
         conn.touched = Tick::of(now);
@@ -130,6 +133,8 @@ impl<S: Service> Engine<S> {
     ) {
         match keepalive::due(&self.table.slab[slot], self.profile(slot), Tick::of(now)) {
             keepalive::Due::Probe => {
+                // From the second on; it is the first that may be lost.
+                self.doubt_path(slot, self.table.slab[slot].attempts > 0, now, output);
                 let conn = &mut self.table.slab[slot];
                 let profile = &self.classes[conn.class].profile;
                 keepalive::probed(conn, profile, Tick::of(now));

@@ -9,6 +9,13 @@ const RTO_INITIAL: Duration = Duration::from_secs(1);
 /// The longest retransmission timeout (RFC 6298 section 2.5 allows 60 s or more).
 const RTO_MAX: Duration = Duration::from_secs(60);
 
+/// How often something is sent again before the way to the peer is doubted (RFC 9293 section 3.8.3:
+/// R1 "SHOULD correspond to at least 3 retransmissions", SHLD-11).
+pub const R1: u8 = 3;
+
+/// How long that takes.
+pub const R1_TIMEOUT: Duration = Duration::from_secs(7);
+
 /// How often data or a FIN is sent again: 363 s in all, past R2's 100 s (RFC 9293 MUST-20).
 pub const DATA_RETRIES_MAX: u8 = 10;
 
@@ -50,6 +57,7 @@ mod tests {
     #[test]
     fn the_limits_keep_what_their_comments_promise() {
         assert_eq!(total(DATA_RETRIES_MAX), DATA_TIMEOUT);
+        assert_eq!(total(R1 - 1), R1_TIMEOUT);
         assert_eq!(total(SYN_ACK_RETRIES_MAX), Duration::from_secs(63));
         assert_eq!(total(SYN_RETRIES_MAX), Duration::from_secs(183));
     }

@@ -47,6 +47,21 @@ impl Address {
         }
     }
 
+    /// Whether this is `0.0.0.0` or `::`, the source of who has no address yet.
+    pub fn is_unspecified(&self) -> bool {
+        self.to_ip().is_unspecified()
+    }
+
+    /// The unspecified address of the same family.
+    pub fn unspecified(&self) -> Address {
+        if self.is_v4() { Address::v4([0; 4]) } else { Address([0; 16]) }
+    }
+
+    /// Whether this is an IPv6 address that is good on its own link only (RFC 4291 section 2.5.6).
+    pub fn is_link_local(&self) -> bool {
+        self.0[0] == 0xfe && self.0[1] & 0xc0 == 0x80
+    }
+
     /// The group that an IPv6 address is asked for in (RFC 4291 section 2.7.1).
     pub const fn solicited_node(&self) -> Address {
         let [.., a, b, c] = self.0;

@@ -86,6 +86,17 @@ impl EthernetHeader {
         self
     }
 
+    /// The same header with another destination address.
+    pub fn with_dst(mut self, dst: Mac) -> EthernetHeader {
+        self.bytes[..6].copy_from_slice(&dst);
+        self
+    }
+
+    /// Whether the header has VLAN tags.
+    pub fn is_tagged(&self) -> bool {
+        self.len() > LEN_UNTAGGED
+    }
+
     /// The destination address.
     pub fn dst(&self) -> Mac {
         core::array::from_fn(|i| self.bytes[i])

@@ -9,11 +9,12 @@
 //! - [`ethernet`]: Ethernet headers with up to two VLAN tags
 //! - [`packet`]: one pass over a frame, down to a TCP segment or a control message
 //! - [`icmp_error`]: ICMP errors, and the TCP segments that they quote
-//! - [`emit`]: writing a TCP segment
+//! - [`emit`]: writing a TCP segment; [`neighbor`]: writing ARP and neighbour discovery
 
 pub mod addr;
 pub mod emit;
 pub mod ethernet;
 pub mod icmp_error;
+pub mod neighbor;
 pub mod packet;
 pub mod seq;

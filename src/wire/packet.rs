@@ -12,7 +12,7 @@ use crate::drops::DropReason;
 use core::ops::Range;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, Icmpv4Packet, Icmpv6Message, Icmpv6Packet,
-    IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket,
+    IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, NdiscNeighborFlags, TcpOption, TcpPacket,
 };
 
 /// What a frame holds.
@@ -88,7 +88,7 @@ pub struct SynOptions {
 pub struct Control {
     /// What it is.
     pub kind: ControlKind,
-    /// Who sent it.
+    /// Who sent it; unspecified in a probe.
     pub source: Address,
     /// The address that it asks for or is sent to.
     pub target: Address,
@@ -101,12 +101,17 @@ pub struct Control {
 /// The kinds of [`Control`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlKind {
-    /// An ARP request (RFC 826).
-    ArpRequest,
-    /// A neighbour solicitation (RFC 4861 section 4.3).
+    /// An ARP request (RFC 826) from this hardware address. Its `source` may be unspecified: a probe.
+    ArpRequest(Mac),
+    /// A neighbour solicitation (RFC 4861 section 4.3). Its `source` may be unspecified: a probe.
     NeighborSolicit,
     /// An ARP reply or a neighbour advertisement: `source` is at this hardware address.
-    NeighborIsAt(Mac),
+    NeighborIsAt {
+        /// The hardware address.
+        mac: Mac,
+        /// Whether that counts for more than what was known before (RFC 4861 section 4.4).
+        overrides: bool,
+    },
     /// ICMP, or ICMPv6 other than neighbour discovery, that is no [`IcmpError`].
     Icmp,
 }
@@ -209,10 +214,12 @@ fn parse_ipv6(frame: &[u8], ethernet_len: usize, to_group: bool) -> Result<Packe
         payload: start..end,
     };
     // A mapped address inside a real IPv6 packet would pass for an IPv4 host.
-    if ip.source.is_v4() || ip.target.is_v4() || !ip.source.is_valid_source() {
+    let next_header = packet.next_header();
+    let may_probe = next_header == IpProtocol::Icmpv6 && ip.source.is_unspecified();
+    if ip.source.is_v4() || ip.target.is_v4() || !(ip.source.is_valid_source() || may_probe) {
         return Err(DropReason::SourceAddress);
     }
-    match packet.next_header() {
+    match next_header {
         IpProtocol::Tcp if to_group => Err(DropReason::NotOurs),
         IpProtocol::Tcp => parse_tcp(frame, &ip),
         IpProtocol::Icmpv6 => match parse_icmpv6(frame, &ip, packet.hop_limit())? {
@@ -235,6 +242,9 @@ fn parse_icmpv6(frame: &[u8], ip: &Ip, hop_limit: u8) -> Result<Packet, DropReas
         return Err(DropReason::IcmpChecksum);
     }
     let kind = icmp.msg_type();
+    if ip.source.is_unspecified() && kind != Icmpv6Message::NeighborSolicit {
+        return Err(DropReason::SourceAddress);
+    }
     if !matches!(kind, Icmpv6Message::NeighborSolicit | Icmpv6Message::NeighborAdvert) {
         return icmp_message(bytes, ip);
     }
@@ -244,6 +254,12 @@ fn parse_icmpv6(frame: &[u8], ip: &Ip, hop_limit: u8) -> Result<Packet, DropReas
     }
     let target = Address(icmp.target_addr().octets());
     if kind == Icmpv6Message::NeighborSolicit {
+        // RFC 4861 section 7.1.1: from the unspecified address, to the group and without the source's
+        // hardware address (option 1).
+        let has_lladdr = bytes.get(24) == Some(&1);
+        if ip.source.is_unspecified() && (ip.target != target.solicited_node() || has_lladdr) {
+            return Err(DropReason::ControlIgnored);
+        }
         return Ok(Packet::Control(Control {
             target,
             ..control_of(ControlKind::NeighborSolicit, ip)
@@ -254,7 +270,8 @@ fn parse_icmpv6(frame: &[u8], ip: &Ip, hop_limit: u8) -> Result<Packet, DropReas
         Some([2, 1, mac @ ..]) => core::array::from_fn(|i| mac[i]),
         _ => return Err(DropReason::ControlIgnored),
     };
-    let kind = ControlKind::NeighborIsAt(mac);
+    let overrides = icmp.neighbor_flags().contains(NdiscNeighborFlags::OVERRIDE);
+    let kind = ControlKind::NeighborIsAt { mac, overrides };
     Ok(Packet::Control(Control { source: target, ..control_of(kind, ip) }))
 }
 
@@ -295,8 +312,9 @@ fn parse_arp(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
         return Err(DropReason::ControlIgnored);
     };
     let kind = match operation {
-        ArpOperation::Request => ControlKind::ArpRequest,
-        ArpOperation::Reply if !ethernet::is_group(&mac) => ControlKind::NeighborIsAt(mac),
+        _ if ethernet::is_group(&mac) => return Err(DropReason::ControlIgnored),
+        ArpOperation::Request => ControlKind::ArpRequest(mac),
+        ArpOperation::Reply => ControlKind::NeighborIsAt { mac, overrides: true },
         _ => return Err(DropReason::ControlIgnored),
     };
     const ARP_LEN: usize = 28;
@@ -307,7 +325,8 @@ fn parse_arp(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
         ethernet_len,
         payload: end..end,
     };
-    if !ip.source.is_valid_source() {
+    let probes = operation == ArpOperation::Request && ip.source.is_unspecified();
+    if !ip.source.is_valid_source() && !probes {
         return Err(DropReason::SourceAddress);
     }
     Ok(control(kind, &ip))

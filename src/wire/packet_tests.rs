@@ -283,17 +283,22 @@ fn arp(operation: ArpOperation, source: [u8; 4], mac: Mac) -> Vec<u8> {
 fn arp_messages() {
     let request = arp(ArpOperation::Request, [10, 77, 0, 2], PEER);
     let Ok(Packet::Control(control)) = parsed(&request) else { panic!("a request") };
-    assert_eq!((control.kind, control.source), (ControlKind::ArpRequest, addr("10.77.0.2")));
+    assert_eq!((control.kind, control.source), (ControlKind::ArpRequest(PEER), addr("10.77.0.2")));
     assert_eq!((control.target, usize::from(control.end)), (addr("10.77.0.1"), request.len()));
     let reply = arp(ArpOperation::Reply, [10, 77, 0, 2], PEER);
     let Ok(Packet::Control(control)) = parsed(&reply) else { panic!("a reply") };
-    assert_eq!(control.kind, ControlKind::NeighborIsAt(PEER));
+    assert_eq!(control.kind, ControlKind::NeighborIsAt { mac: PEER, overrides: true });
+    let probe = arp(ArpOperation::Request, [0; 4], PEER);
+    let Ok(Packet::Control(control)) = parsed(&probe) else { panic!("a probe") };
+    assert_eq!((control.source, control.target), (addr("0.0.0.0"), addr("10.77.0.1")));
     for cut in 0..request.len() {
         assert_eq!(parsed(&request[..cut]), Err(DropReason::Truncated), "{cut}");
     }
     let reply_from = |source, mac| parsed(&arp(ArpOperation::Reply, source, mac));
     assert_eq!(reply_from([10, 77, 0, 2], ethernet::BROADCAST), Err(DropReason::ControlIgnored));
-    assert_eq!(reply_from([224, 0, 0, 1], PEER), Err(DropReason::SourceAddress));
+    for nobody in [[224, 0, 0, 1], [0; 4]] {
+        assert_eq!(reply_from(nobody, PEER), Err(DropReason::SourceAddress));
+    }
     for (at, byte) in [(1, 6), (2, 9), (4, 8), (5, 16), (7, 3)] {
         let mut other = request.clone();
         other[ETHERNET + at] = byte;
@@ -331,8 +336,12 @@ fn neighbor_messages() {
     let kind = ControlKind::NeighborSolicit;
     assert_eq!(kind_of(&icmpv6(&solicit, 255)), Ok((kind, peer, other)));
     let advert = neighbor_message(136, &mac_option);
-    let kind = ControlKind::NeighborIsAt(PEER);
-    assert_eq!(kind_of(&icmpv6(&advert, 255)), Ok((kind, other, us)));
+    for overrides in [false, true] {
+        let mut advert = advert.clone();
+        advert[4] = if overrides { 0xe0 } else { 0xc0 };
+        let kind = ControlKind::NeighborIsAt { mac: PEER, overrides };
+        assert_eq!(kind_of(&icmpv6(&advert, 255)), Ok((kind, other, us)));
+    }
     for message in [&solicit, &advert] {
         assert_eq!(kind_of(&icmpv6(message, 254)), Err(DropReason::ControlIgnored), "routed");
         let mut coded = message.clone();

@@ -105,12 +105,16 @@ impl Host {
         self.sent()
     }
 
-    /// Lets the time go on to the next timer before `end`, or to `end`, and returns what was sent.
+    /// Lets the time go on to the next timer before `end`, or to `end`, and returns what was sent. What
+    /// the stack asks about a silent peer's hardware address is no part of a script.
     pub(crate) fn pass(&mut self, end: Instant) -> Vec<Vec<u8>> {
         let due = self.engine.next_timer(self.now).filter(|due| *due <= end);
         self.now = due.unwrap_or(end).max(self.now);
         self.engine.handle_timers(self.now, &mut self.link, &mut self.tx);
-        self.sent()
+        let mut sent = self.sent();
+        // ARP goes to all, neighbour solicitations to a group.
+        sent.retain(|frame| frame[0] & 1 == 0);
+        sent
     }
 
     /// Whether no timer is left before `end`, which is now.

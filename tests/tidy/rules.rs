@@ -33,13 +33,8 @@ const PURE: [&str; 8] = ["time", "frame", "drops", "wire", "conn", "tcp", "servi
 
 /// Where each part of smoltcp is used.
 const SMOLTCP_STACK: [&str; 2] = ["src/tcp/promoted", "src/engine/control"];
-const SMOLTCP: [&str; 5] = [
-    "src/wire",
-    "src/tcp/promoted",
-    "src/engine/control",
-    "src/engine/neighbor",
-    "src/engine/tests",
-];
+const SMOLTCP: [&str; 4] =
+    ["src/wire", "src/tcp/promoted", "src/engine/control", "src/engine/tests"];
 
 /// Where unsafe code lives.
 const UNSAFE: [&str; 2] = ["src/link/af_xdp", "tests/no_alloc"];

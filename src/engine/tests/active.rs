@@ -31,7 +31,7 @@ pub(super) fn learn(host: &mut Host, peer: &Peer) {
     assert_eq!(connect(host, local, peer.endpoint()), Err(ConnectError::Resolving));
     host.sent();
     // What an answer would do; the answers themselves have tests of their own.
-    host.engine.neighbors.learn(peer.endpoint().addr, PEER_MAC);
+    host.engine.neighbors.learn(peer.endpoint().addr, PEER_MAC, true, host.now);
 }
 
 /// Answers the SYN that `host` has queued, as `peer`.
@@ -115,12 +115,12 @@ fn the_hardware_address_is_asked_for_once_a_second_and_learned_from_the_answer()
 #[test]
 fn only_neighbours_that_were_asked_for_are_learned() {
     let mut host = Host::serving();
-    host.engine.neighbors.learn(endpoint("10.77.0.2:7").addr, PEER_MAC);
+    host.engine.neighbors.learn(endpoint("10.77.0.2:7").addr, PEER_MAC, true, host.now);
     let peer = Peer::to(CLIENTS[0], 7);
     let result = connect(&mut host, peer.flow.remote, peer.endpoint());
     assert_eq!(result, Err(ConnectError::Resolving));
     host.sent();
-    host.engine.neighbors.learn(peer.endpoint().addr, ethernet::BROADCAST);
+    host.engine.neighbors.learn(peer.endpoint().addr, ethernet::BROADCAST, true, host.now);
     let result = connect(&mut host, peer.flow.remote, peer.endpoint());
     assert_eq!(result, Err(ConnectError::Resolving), "a group is no neighbour");
 }
@@ -231,9 +231,9 @@ fn connects_that_cannot_be() {
     let foreign = endpoint("10.77.9.9:1");
     assert_eq!(connect(&mut host, foreign, remote), Err(ConnectError::NotOwned));
     let off_link = endpoint("10.78.0.2:7");
-    assert_eq!(connect(&mut host, local, off_link), Err(ConnectError::OffLink));
+    assert_eq!(connect(&mut host, local, off_link), Err(ConnectError::Unreachable));
     let other_family = endpoint("[fd77::2]:7");
-    assert_eq!(connect(&mut host, local, other_family), Err(ConnectError::OffLink));
+    assert_eq!(connect(&mut host, local, other_family), Err(ConnectError::Unreachable));
     for port in 1..64 {
         assert!(connect(&mut host, Endpoint { port, ..local }, remote).is_ok());
     }

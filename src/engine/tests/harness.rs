@@ -12,7 +12,8 @@ use crate::service::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant, Tick};
 use crate::wire::addr::{Address, Endpoint, Secret};
-use crate::wire::ethernet::Mac;
+use crate::wire::ethernet::{EthernetHeader, Mac};
+use crate::wire::packet::{Control, ControlKind, Packet, parse};
 use core::net::SocketAddr;
 
 pub(super) const MAC: Mac = [2, 0, 0, 0, 0, 1];
@@ -150,12 +151,24 @@ impl FramePool for Pool {
     }
 }
 
+/// Whether `frame` asks where a neighbour is.
+fn is_question(frame: &[u8]) -> bool {
+    let to = EthernetHeader::parse(frame).expect("a frame").dst();
+    let Ok(Packet::Control(Control { kind, source, target, .. })) = parse(frame, to) else {
+        return false;
+    };
+    let asks = matches!(kind, ControlKind::ArpRequest(_) | ControlKind::NeighborSolicit);
+    asks && !source.is_unspecified() && source != target
+}
+
 /// An engine and all that it needs.
 pub(super) struct Host<S = Probe> {
     pub(super) engine: Engine<S>,
     pub(super) pool: Pool,
     pub(super) tx: Vec<Frame>,
     pub(super) now: Instant,
+    /// Questions about neighbours that timers sent, and when.
+    pub(super) questions: Vec<(Instant, Vec<u8>)>,
 }
 
 impl Host<Probe> {
@@ -177,7 +190,13 @@ impl<S: Service> Host<S> {
 
     pub(super) fn starting_at(now: Instant, config: Config, service: S) -> Host<S> {
         let engine = Engine::new(config, service, now);
-        Host { engine, pool: Pool::new(256), tx: Vec::with_capacity(256), now }
+        Host {
+            engine,
+            pool: Pool::new(256),
+            tx: Vec::with_capacity(256),
+            now,
+            questions: Vec::new(),
+        }
     }
 
     /// Receives `frames` in batches, and returns what is sent in answer.
@@ -215,7 +234,8 @@ impl<S: Service> Host<S> {
         self.sent()
     }
 
-    /// Lets `span` pass, stopping whenever a timer wants it, and returns what was sent, and when.
+    /// Lets `span` pass, stopping whenever a timer wants it, and returns what was sent, and when;
+    /// [`Host::questions`] has what was asked about neighbours besides.
     pub(super) fn pass_noting(&mut self, span: Duration) -> Vec<(Instant, Vec<u8>)> {
         let end = self.now + span;
         let mut sent = Vec::new();
@@ -223,8 +243,10 @@ impl<S: Service> Host<S> {
         loop {
             let due = self.engine.next_timer(self.now).filter(|due| *due <= end);
             self.now = due.unwrap_or(end).max(self.now);
-            let now = self.now;
-            sent.extend(self.run_timers().into_iter().map(|frame| (now, frame)));
+            for frame in self.run_timers() {
+                let noted = if is_question(&frame) { &mut self.questions } else { &mut sent };
+                noted.push((self.now, frame));
+            }
             rounds += 1;
             assert!(rounds < 100_000, "timers come to an end");
             if self.now >= end && self.engine.next_timer(self.now).is_none_or(|due| due > end) {

@@ -8,6 +8,8 @@
 //! - `keepalive`: silent peers, and the user timeout
 //! - `limits`: everything that can be full; `cookies`: floods of SYNs
 //! - `prefixes`: connections for each prefix
+//! - `gateways`: peers off the link; `paths`: changed hardware addresses; `claims`: own addresses
+//! - `sources`: addresses that no host sends from
 //! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `simultaneous`: SYNs that cross
@@ -17,22 +19,26 @@
 
 mod active;
 mod attack;
+mod claims;
 mod closing;
 mod command;
 mod control;
 mod cookies;
 mod data;
+mod gateways;
 mod harness;
 mod icmp;
 mod keepalive;
 mod limits;
 mod lost;
 mod passive;
+mod paths;
 mod peer;
 mod prefixes;
 mod promotion;
 mod simultaneous;
 mod soak;
+mod sources;
 mod time_wait;
 
 use harness::{Event, Host, Probe, config, endpoint};

@@ -117,7 +117,7 @@ fn a_long_message_is_queued_and_sent_as_the_window_allows() {
         peer.window = 3000;
         peer.open(&mut host);
         let (id, message) = (host.id(), pattern(16_000));
-        let Host { engine, pool, tx, now } = &mut host;
+        let Host { engine, pool, tx, now, .. } = &mut host;
         engine.send(id, &message, *now, pool, tx).expect("it fits a promoted connection");
         assert_eq!(engine.send(id, &message, *now, pool, tx), Err(CommandError::Busy));
         let first = peer.read_all(host.sent());
@@ -165,7 +165,7 @@ fn a_closed_window_is_probed_for_as_long_as_the_peer_answers() {
     peer.window = 0;
     assert_eq!(peer.tell(&mut host, ACK, b""), []);
     let id = host.id();
-    let Host { engine, pool, tx, now } = &mut host;
+    let Host { engine, pool, tx, now, .. } = &mut host;
     engine.send(id, b"pushed", *now, pool, tx).expect("queued");
     host.sent();
     for _ in 0..20 {
@@ -206,7 +206,7 @@ fn a_peer_that_answers_no_probe_of_its_window_is_given_up() {
     peer.window = 0;
     assert_eq!(peer.tell(&mut host, ACK, b""), []);
     let id = host.id();
-    let Host { engine, pool, tx, now } = &mut host;
+    let Host { engine, pool, tx, now, .. } = &mut host;
     engine.send(id, b"pushed", *now, pool, tx).expect("queued");
     let sent = peer.read_all(host.seconds(400));
     assert!(sent.last().expect("a reset").flags.rst);
@@ -223,7 +223,7 @@ fn a_user_timeout_ends_a_promoted_connection_that_makes_no_progress() {
     peer.window = 0;
     assert_eq!(peer.tell(&mut host, ACK, b""), []);
     let id = host.id();
-    let Host { engine, pool, tx, now } = &mut host;
+    let Host { engine, pool, tx, now, .. } = &mut host;
     engine.send(id, b"pushed", *now, pool, tx).expect("queued");
     for _ in 0..4 {
         host.seconds(5);
@@ -257,7 +257,7 @@ fn both_directions_close_in_every_order_while_promoted() {
     let early = peer.raw(ACK, peer.seq + 1, peer.ack, b"early");
     host.receive(&[early]);
     let id = host.id();
-    let Host { engine, pool, tx, now } = &mut host;
+    let Host { engine, pool, tx, now, .. } = &mut host;
     engine.send(id, &pattern(5000), *now, pool, tx).expect("queued");
     engine.close(id, *now, pool, tx).expect("closing");
     assert_eq!(engine.close(id, *now, pool, tx), Err(CommandError::Gone));
@@ -277,7 +277,7 @@ fn fins_that_cross_while_promoted_close_both_sides() {
     let early = peer.raw(ACK, peer.seq + 1, peer.ack, b"early");
     host.receive(&[early]);
     let id = host.id();
-    let Host { engine, pool, tx, now } = &mut host;
+    let Host { engine, pool, tx, now, .. } = &mut host;
     engine.close(id, *now, pool, tx).expect("closing");
     let fin = only(peer.read_all(host.sent()));
     assert!(fin.flags.fin);

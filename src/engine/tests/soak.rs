@@ -231,7 +231,7 @@ impl Soak {
     }
 
     fn open_wanted(&mut self) {
-        let Host { engine, pool, tx, now } = &mut self.client;
+        let Host { engine, pool, tx, now, .. } = &mut self.client;
         self.wanted.retain(|&(local, remote, tag)| {
             engine.connect(local, remote, tag, *now, pool, tx).is_err()
         });
