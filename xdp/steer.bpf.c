@@ -184,8 +184,8 @@ struct tcp_ports {
 /* The fixed part of a TCP header (RFC 9293, section 3.1), in bytes. */
 #define TCP_LEN_MIN 20
 
-/* RFC 4861, section 4.3. */
-struct neighbour_solicitation {
+/* RFC 4861, sections 4.3 and 4.4. */
+struct neighbour_message {
 	u8 type;
 	u8 code;
 	u16 checksum;
@@ -246,9 +246,11 @@ INLINE enum verdict judge_arp(const u8 *packet, const u8 *end)
 		return PASSED_MALFORMED;
 	if (arp->protocol_be != ETHERTYPE_IPV4 || arp->hardware_len != 6 || arp->protocol_len != 4)
 		return PASSED_NOT_IP;
-	union address target;
+	union address target, sender;
 	map_ipv4(&target, arp->target_protocol);
-	if (!is_owned(&target))
+	map_ipv4(&sender, arp->sender_protocol);
+	/* Who says that an owned address is theirs (RFC 5227, section 2.4) tells it to the stack. */
+	if (!is_owned(&target) && !is_owned(&sender))
 		return PASSED_DESTINATION;
 	return TAKEN_ARP;
 }
@@ -291,18 +293,19 @@ INLINE enum verdict judge_ipv4(const u8 *packet, const u8 *end)
 /*
  * ICMPv6 to a multicast address: the solicited-node address of a target is
  * ff02::1:ff and its last three bytes (RFC 4291, section 2.7.1), which does not
- * tell the target, so the message itself has to.
+ * tell the target, so the message itself has to. An advertisement to all nodes
+ * (RFC 4861, section 7.2.4) says that the target is somebody's.
  */
-INLINE enum verdict judge_solicitation(const u8 *header, const u8 *end)
+INLINE enum verdict judge_neighbour(const u8 *header, const u8 *end)
 {
 	if (header + 1 > end)
 		return PASSED_MALFORMED;
-	if (*header != ICMPV6_NEIGHBOUR_SOLICITATION)
+	if (*header != ICMPV6_NEIGHBOUR_SOLICITATION && *header != ICMPV6_NEIGHBOUR_ADVERTISEMENT)
 		return PASSED_DESTINATION;
-	const struct neighbour_solicitation *solicitation = (const void *)header;
-	if ((const u8 *)(solicitation + 1) > end)
+	const struct neighbour_message *message = (const void *)header;
+	if ((const u8 *)(message + 1) > end)
 		return PASSED_MALFORMED;
-	union address target = solicitation->target;
+	union address target = message->target;
 	if (!is_owned(&target))
 		return PASSED_DESTINATION;
 	return TAKEN_NDP;
@@ -347,7 +350,7 @@ INLINE enum verdict judge_ipv6(const u8 *packet, const u8 *end)
 	if (destination.bytes[0] == 0xff) {
 		if (ip->next_header != PROTOCOL_ICMPV6)
 			return PASSED_DESTINATION;
-		return judge_solicitation(header, end);
+		return judge_neighbour(header, end);
 	}
 	if (is_owned(&destination)) {
 		if (ip->next_header == PROTOCOL_TCP)

@@ -105,7 +105,7 @@ impl fmt::Display for ListenUrl {
 }
 
 /// Whether a host can have `addr`; IPv4-mapped IPv6 addresses are not addresses on a wire.
-fn is_host(addr: IpAddr) -> bool {
+pub(super) fn is_host(addr: IpAddr) -> bool {
     let is_mapped = matches!(addr, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
     !is_mapped && Address::from(addr).is_valid_source()
 }

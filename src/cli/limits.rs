@@ -13,8 +13,8 @@ pub(super) struct Args {
     max_connections: u32,
 
     /// Connections at once, on each queue, of the clients in one prefix, half-open and closing ones
-    /// included; their SYNs past that are dropped. No limit unless given; then it takes 44 bytes more
-    /// for each connection of --max-connections, 2 to 4 of them from the start.
+    /// included; their SYNs past that are dropped. No limit unless given; then it takes 2 to 5 bytes
+    /// for each connection of --max-connections from the start, and 20 more for each prefix.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections_per_prefix: Option<u32>,
 

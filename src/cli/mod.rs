@@ -4,6 +4,7 @@
 //! - `demo`: the main job in one command
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
 //! - `capture`: `--pcap`
+//! - `claim`: whether somebody else has an address; `gateways`: the way to peers off the link
 //! - `limits`: how many connections, and how much in a second
 //! - `liveness`: keepalive and the user timeout
 //! - `network`: the test network of `demo`
@@ -17,7 +18,9 @@
 
 mod address;
 mod capture;
+mod claim;
 mod demo;
+mod gateways;
 mod limits;
 mod liveness;
 mod network;
@@ -46,7 +49,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Demo(demo::Args),
 }
 

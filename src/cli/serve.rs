@@ -3,9 +3,11 @@
 use super::address::{Cidr, ListenUrl};
 use super::status::Status;
 use super::{
-    Failure, capture, failed, limits, liveness, promotion, refused, say, secrets, signals,
+    Failure, capture, claim, failed, gateways, limits, liveness, promotion, refused, say, secrets,
+    signals,
 };
 use crate::engine::Engine;
+use crate::engine::claims::Claiming;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
 use crate::link::af_xdp::AfXdpLink;
@@ -38,6 +40,12 @@ pub(super) struct Args {
     /// kernel: only the listed ports are taken.
     #[arg(long, value_name = "CIDR", num_args = 1..)]
     address: Vec<Cidr>,
+
+    #[command(flatten)]
+    claim: claim::Args,
+
+    #[command(flatten)]
+    gateways: gateways::Args,
 
     /// What to serve, and where: echo, discard or line, for example echo://10.77.0.1:7.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
@@ -103,13 +111,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let clock = Clock::start();
     let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
     let (attachment, links) = attachment::attach(&request(args)).map_err(refused)?;
-    let shards = links
-        .into_iter()
-        .map(|link| make_shard(args, &plan, &attachment, Tapped::new(link, capture.clone()), clock))
-        .collect::<anyhow::Result<Vec<_>>>()
-        .map_err(refused)?;
+    let mut shards = Vec::new();
+    for (queue, link) in links.into_iter().enumerate() {
+        let link = Tapped::new(link, capture.clone());
+        let claiming = args.claim.claiming(queue);
+        let shard = make_shard(args, &plan, claiming, &attachment, link, clock).map_err(refused)?;
+        shards.push(shard);
+    }
+    claim::claim(&mut shards, &clock, &stop).map_err(refused)?;
     if args.status == Format::Text {
-        announce(args, &attachment);
+        announce(args, &plan, &attachment);
     }
     serve(args, &attachment, shards, clock, &stop).map_err(failed)
 }
@@ -118,13 +129,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 struct Plan {
     profile: Profile,
     listeners: Vec<Listener>,
+    gateways: Vec<Address>,
 }
 
 impl Plan {
     fn of(args: &Args) -> anyhow::Result<Plan> {
         let profile = args.liveness.profile()?;
         let listeners = args.listen.iter().map(|url| listener(url, &args.liveness));
-        Ok(Plan { profile, listeners: listeners.collect::<anyhow::Result<_>>()? })
+        Ok(Plan {
+            profile,
+            listeners: listeners.collect::<anyhow::Result<_>>()?,
+            gateways: args.gateways.resolve(&args.interface, &args.address)?,
+        })
     }
 }
 
@@ -155,11 +171,12 @@ fn request(args: &Args) -> Request {
     }
 }
 
-type ServeShard = Shard<Tapped<AfXdpLink>, Builtins, Answering>;
+pub(super) type ServeShard = Shard<Tapped<AfXdpLink>, Builtins, Answering>;
 
 fn make_shard(
     args: &Args,
     plan: &Plan,
+    claiming: Claiming,
     attachment: &Attachment,
     link: Tapped<AfXdpLink>,
     clock: Clock,
@@ -170,6 +187,8 @@ fn make_shard(
     args.limits.apply(&mut config, attachment.queues());
     args.promotion.apply(&mut config, attachment.queues());
     config.time_wait = args.time_wait;
+    config.claiming = claiming;
+    config.gateways = plan.gateways.clone();
     config.owned = args.address.iter().map(owned).collect();
     config.profile = plan.profile;
     config.listeners = plan.listeners.clone();
@@ -191,12 +210,12 @@ fn listener(url: &ListenUrl, liveness: &liveness::Args) -> anyhow::Result<Listen
 }
 
 /// Says what was attached, and where.
-fn announce(args: &Args, attachment: &Attachment) {
+fn announce(args: &Args, plan: &Plan, attachment: &Attachment) {
     let interface = attachment.interface();
-    let [a, b, c, d, e, f] = interface.mac;
+    let mac = claim::text(interface.mac);
     let copy = if attachment.zero_copy() { "zero-copy" } else { "copy mode" };
     say(format_args!(
-        "attached to {} ({a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}, mtu {}): XDP {}, {copy}, \
+        "attached to {} ({mac}, mtu {}): XDP {}, {copy}, \
          {} of {} queue(s)",
         interface.name,
         interface.mtu,
@@ -209,6 +228,9 @@ fn announce(args: &Args, attachment: &Attachment) {
     }
     for cidr in &args.address {
         say(format_args!("  owns {}", cidr.addr));
+    }
+    for gateway in &plan.gateways {
+        say(format_args!("  gateway {}", gateway.to_ip()));
     }
     for url in &args.listen {
         let ip = url.endpoint.ip();

@@ -1,10 +1,13 @@
 //! Status lines: for people, and as JSON for a program that started this one.
 
+use super::claim;
+use crate::engine::claims::Conflict;
 use crate::shard::Snapshot;
 use crate::tcp::CloseReason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 /// What is said once a second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,8 @@ pub(super) struct Status {
     pub(super) closed: BTreeMap<String, u64>,
     /// What happened besides, by name; what did not happen is left out.
     pub(super) events: BTreeMap<String, u64>,
+    /// Who else had an owned address, the last time that somebody had: hardware address and address.
+    pub(super) conflict: Option<(String, IpAddr)>,
 }
 
 /// Frames through an engine.
@@ -48,20 +53,28 @@ impl From<&Snapshot> for Status {
             frames: Frames { rx: engine.rx, tx: engine.tx, dropped: nonzero(drops.chain(lost)) },
             closed: nonzero(closed),
             events: nonzero(engine.events()),
+            conflict: engine
+                .conflict
+                .map(|Conflict { addr, mac }| (claim::text(mac), addr.to_ip())),
         }
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { connections, established, half_open, promoted, frames, closed, events } = self;
+        let Status { connections, established, half_open, promoted, .. } = self;
+        let Status { frames, closed, events, conflict, .. } = self;
         write!(f, "{connections} connections ({established} established, {half_open} half-open, ")?;
         write!(f, "{promoted} promoted)")?;
         write!(f, "  frames: {} in, {} out, ", frames.rx, frames.tx)?;
         write!(f, "{} dropped", frames.dropped.values().sum::<u64>())?;
         write_reasons(f, ":", &frames.dropped)?;
         write_reasons(f, "  closed:", closed)?;
-        write_reasons(f, "  events:", events)
+        write_reasons(f, "  events:", events)?;
+        match conflict {
+            Some((mac, addr)) => write!(f, "  conflict: {mac} has {addr} too"),
+            None => Ok(()),
+        }
     }
 }
 

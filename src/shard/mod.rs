@@ -6,6 +6,7 @@
 
 pub mod clock;
 
+use crate::engine::claims::Claim;
 use crate::engine::counters::Counters;
 use crate::engine::{BATCH_MAX, Engine};
 use crate::frame::Frame;
@@ -129,10 +130,34 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
     ///
     /// When a frame has been lost or made up: the census at the end differs from that at the start.
     pub fn run(&mut self, clock: &Clock, shared: &Shared) -> Result<(), LinkError> {
+        self.run_until(clock, shared, |_| false)
+    }
+
+    /// Runs until the engine knows whether it has its addresses to itself, and says so; at once, where
+    /// it was not told to find out. `Probing` when it was stopped before.
+    ///
+    /// # Errors
+    ///
+    /// The link's error.
+    ///
+    /// # Panics
+    ///
+    /// As [`Shard::run`].
+    pub fn claim(&mut self, clock: &Clock, shared: &Shared) -> Result<Claim, LinkError> {
+        self.run_until(clock, shared, |engine| engine.claim() != Claim::Probing)?;
+        Ok(self.engine.claim())
+    }
+
+    fn run_until(
+        &mut self,
+        clock: &Clock,
+        shared: &Shared,
+        is_done: impl Fn(&Engine<S>) -> bool,
+    ) -> Result<(), LinkError> {
         let frames = self.link.census().total();
         let mut rx = Vec::with_capacity(BATCH_MAX);
         let mut tx = Vec::with_capacity(TX_QUEUE);
-        let ended = self.rounds(clock, shared, &mut rx, &mut tx);
+        let ended = self.rounds(clock, shared, is_done, &mut rx, &mut tx);
         for frame in rx.drain(..).chain(tx.drain(..)) {
             self.link.give(frame);
         }
@@ -150,11 +175,12 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
         &mut self,
         clock: &Clock,
         shared: &Shared,
+        is_done: impl Fn(&Engine<S>) -> bool,
         rx: &mut Vec<Frame>,
         tx: &mut Vec<Frame>,
     ) -> Result<(), LinkError> {
         let mut publish_at = Instant::ZERO;
-        while !shared.stop.load(Ordering::Relaxed) {
+        while !shared.stop.load(Ordering::Relaxed) && !is_done(&self.engine) {
             let now = clock.now();
             if tx.capacity() - tx.len() >= 2 * BATCH_MAX {
                 self.link.receive(rx, BATCH_MAX)?;

@@ -32,6 +32,10 @@ impl Attacked {
         let streams: Vec<TcpStream> = network.in_client(|| ECHO.map(connect).into());
         streams.iter().for_each(|stream| assert_echo(stream, &noise(1, 1000)));
         let forger = network.in_client(Forger::open);
+        // Each of its addresses, twice.
+        server.wait_until("the announcements", |status| {
+            status.events.get("announcements") == Some(&4)
+        });
         let before = server.settled();
         assert_eq!((before.connections, &before.dropped), (2, &BTreeMap::new()));
         Attacked { server, streams, forger, before }

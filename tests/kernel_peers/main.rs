@@ -12,6 +12,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod addresses;
 mod capture;
 mod client;
 mod demo;

@@ -50,6 +50,11 @@ fn arguments_that_make_no_sense_are_named() {
         (&["--listen", echo, "--pcap", "/nonexistent/pcap"], &["/nonexistent/pcap"]),
         (&["--listen", echo, "--colour"], &["--colour"]),
         (&["--listen", echo, "--connections-per-prefix", "0"], &["--connections-per-prefix"]),
+        (&["--listen", echo, "--gateway", "10.77.0.2"], &["--gateway 10.77.0.2", "--address"]),
+        (
+            &["--listen", echo, "--address", "10.77.0.1/16", "--gateway", "10.78.0.1"],
+            &["--gateway 10.78.0.1"],
+        ),
         (&["--listen", echo, "--prefix-v4", "24"], &["--connections-per-prefix"]),
         (
             &["--listen", echo, "--connections-per-prefix", "1", "--prefix-v6", "129"],

@@ -46,6 +46,8 @@ pub(crate) struct Status {
     pub(crate) dropped: BTreeMap<String, u64>,
     pub(crate) closed: BTreeMap<String, u64>,
     pub(crate) events: BTreeMap<String, u64>,
+    /// Who has an address of the server too.
+    pub(crate) conflict: String,
 }
 
 /// A running server; killed when dropped, on a panic too.
@@ -213,13 +215,16 @@ impl Status {
             dropped: BTreeMap::new(),
             closed: BTreeMap::new(),
             events: BTreeMap::new(),
+            conflict: String::new(),
         };
         let total = number()?;
+        let (reasons, conflict) = reasons.split_once("  conflict: ").unwrap_or((reasons, ""));
         let (reasons, events) = reasons.split_once("  events:").unwrap_or((reasons, ""));
         let (dropped, closed) = reasons.split_once("  closed:").unwrap_or((reasons, ""));
         let [dropped, closed, events] = [dropped, closed, events].map(parse_reasons);
         assert_eq!(dropped.values().sum::<u64>(), total, "the reasons add up: {line}");
-        Some(Status { dropped, closed, events, ..status })
+        let conflict = conflict.to_owned();
+        Some(Status { dropped, closed, events, conflict, ..status })
     }
 }
 

@@ -160,7 +160,7 @@ fn icmp_is_taken_for_owned_addresses_only() {
 }
 
 #[test]
-fn arp_is_taken_by_its_target() {
+fn arp_is_taken_by_its_target_and_its_sender() {
     let Some(program) = program("arp") else {
         return;
     };
@@ -168,6 +168,16 @@ fn arp_is_taken_by_its_target() {
     expect(&program, TakenArp, &arp(2, OWNED_V4), "reply");
     expect(&program, PassedDestination, &arp(1, SHARED_V4), "shared");
     expect(&program, PassedDestination, &arp(2, OTHER_V4), "other");
+    // Somebody says that an owned address is theirs, to whomever.
+    let says = |sender: Ipv4Addr, target| {
+        let mut frame = arp(1, target);
+        frame[28..32].copy_from_slice(&sender.octets());
+        frame
+    };
+    expect(&program, TakenArp, &says(OWNED_V4, OTHER_V4), "conflict");
+    expect(&program, TakenArp, &says(OWNED_V4, Ipv4Addr::UNSPECIFIED), "answer to a probe");
+    expect(&program, TakenArp, &says(Ipv4Addr::UNSPECIFIED, OWNED_V4), "probe");
+    expect(&program, PassedDestination, &says(OTHER_V4, OTHER_V4), "another's announcement");
     for (at, name) in [(16, "protocol"), (18, "hardware length"), (19, "protocol length")] {
         let mut frame = arp(1, OWNED_V4);
         frame[at] ^= 1;
@@ -195,6 +205,8 @@ fn ndp_is_taken_by_its_target() {
     expect(&program, taken, &ipv6(OWNED_V6, ICMPV6, &advertisement), "answer");
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     expect(&program, passed, &ipv6(all_nodes, ICMPV6, &advertisement), "unsolicited");
+    let conflict = neighbour(136, OWNED_V6);
+    expect(&program, taken, &ipv6(all_nodes, ICMPV6, &conflict), "answer to a probe");
 }
 
 #[test]

@@ -14,6 +14,7 @@
 //! - [`program`]: the XDP program that chooses the frames
 //! - [`attachment`]: all of it together: the program, and a link for each queue
 //! - [`interface`]: facts of an interface; network namespaces
+//! - [`routes`]: the kernel's default routes on it
 //! - `error`: [`OpenError`]
 //!
 //! What the kernel writes is not trusted, in release builds either: ring indices that cannot be are
@@ -30,6 +31,7 @@ mod mapping;
 pub mod program;
 mod queue;
 mod ring;
+pub mod routes;
 mod socket;
 mod umem;
 

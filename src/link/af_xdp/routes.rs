@@ -1,0 +1,96 @@
+//! The kernel's default routes on an interface, as the calling thread's network namespace has them.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// `RTF_UP` and `RTF_GATEWAY` of linux/route.h.
+const UP_BY_GATEWAY: u32 = 0x1 | 0x2;
+
+/// The gateways of the default routes on `interface`, those of IPv4 first, and of a family the one
+/// with the least metric. None where the kernel has none, or does not say.
+pub fn default_gateways(interface: &str) -> Vec<IpAddr> {
+    let read = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+    let mut gateways = parse(&read("route").unwrap_or_default(), interface, v4_route);
+    gateways.extend(parse(&read("ipv6_route").unwrap_or_default(), interface, v6_route));
+    gateways
+}
+
+/// A default route: its interface, metric and gateway.
+type Route<'a> = (&'a str, u32, IpAddr);
+
+/// The gateways of `table` on `interface`, by metric.
+fn parse<'a>(
+    table: &'a str,
+    interface: &str,
+    route: fn(&[&'a str]) -> Option<Route<'a>>,
+) -> Vec<IpAddr> {
+    let lines = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let mut routes: Vec<_> = lines
+        .filter_map(|fields| route(&fields))
+        .filter(|&(on, ..)| on == interface)
+        .map(|(_, metric, gateway)| (metric, gateway))
+        .collect();
+    routes.sort_by_key(|&(metric, _)| metric);
+    routes.into_iter().map(|(_, gateway)| gateway).collect()
+}
+
+/// A line of /proc/net/route: interface, destination, gateway, flags, two counts, metric, mask.
+/// Addresses are their four bytes taken for a number of this machine.
+fn v4_route<'a>(fields: &[&'a str]) -> Option<Route<'a>> {
+    let &[interface, destination, gateway, flags, _, _, metric, mask, ..] = fields else {
+        return None;
+    };
+    let is_default = [destination, mask] == ["00000000"; 2];
+    let gateway = Ipv4Addr::from(hex(gateway)?.to_ne_bytes());
+    let by_gateway = hex(flags)? & UP_BY_GATEWAY == UP_BY_GATEWAY;
+    (is_default && by_gateway).then_some((interface, metric.parse().ok()?, gateway.into()))
+}
+
+/// A line of /proc/net/ipv6_route: destination and length, source and length, next hop, metric, two
+/// counts, flags, interface.
+fn v6_route<'a>(fields: &[&'a str]) -> Option<Route<'a>> {
+    let &[_, len, _, _, gateway, metric, _, _, flags, interface] = fields else { return None };
+    let gateway = Ipv6Addr::from(u128::from_str_radix(gateway, 16).ok()?);
+    let by_gateway = hex(flags)? & UP_BY_GATEWAY == UP_BY_GATEWAY;
+    (len == "00" && by_gateway).then_some((interface, hex(metric)?, gateway.into()))
+}
+
+fn hex(text: &str) -> Option<u32> {
+    u32::from_str_radix(text, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn gateways_of_default_routes_are_found_by_metric() {
+        let table = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\tFE004D0A\t0003\t0\t0\t100\t00000000\t0\t0\t0
+eth0\t00000000\tFD004D0A\t0003\t0\t0\t50\t00000000\t0\t0\t0
+eth1\t00000000\t01020304\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t00004D0A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+eth0\t0000A8C0\tFC004D0A\t0003\t0\t0\t0\t0000FFFF\t0\t0\t0
+eth0\t00000000\tFB004D0A\t0002\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t00000000
+";
+        let expected = ["10.77.0.253", "10.77.0.254"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        assert_eq!(parse(table, "eth0", v4_route), expected);
+        assert!(parse(table, "eth2", v4_route).is_empty());
+    }
+
+    #[test]
+    fn ipv6_gateways_too() {
+        let zero = "0".repeat(32);
+        let table = format!(
+            "{zero} 00 {zero} 00 fe8000000000000000000000000000fe 00000400 1 0 00000003 eth0\n\
+             {zero} 00 {zero} 00 fd7700000000000000000000000000fe 00000064 1 0 00000003 eth0\n\
+             {zero} 00 {zero} 00 {zero} ffffffff 1 0 00200200 lo\n\
+             fd770000000000000000000000000000 40 {zero} 00 {zero} 00000100 1 0 00000001 eth0\n"
+        );
+        let expected = ["fd77::fe", "fe80::fe"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        assert_eq!(parse(&table, "eth0", v6_route), expected);
+    }
+}
