@@ -11,7 +11,7 @@
 //! docs/decisions/0008-promotion.md says why so.
 //!
 //! - [`device`]: packets in and out
-//! - [`numbers`]: the shift
+//! - `numbers`: the shift
 //! - [`pool`]: a fixed number of connections, with their timers
 
 pub mod device;
