@@ -24,7 +24,8 @@ impl<S: Service> Engine<S> {
             Verdict::Acknowledge(_) => challenge::is_probe(conn, segment),
             _ => false,
         };
-        if !is_peers {
+        // Almost every one comes along the path.
+        if !is_peers || self.table.paths[conn.path].ethernet.replies_to(frame) {
             return;
         }
         let Ok(header) = EthernetHeader::parse(frame) else { return };

@@ -80,6 +80,16 @@ impl EthernetHeader {
         reply
     }
 
+    /// Whether this is what [`EthernetHeader::reply`] makes of the header of `frame`. It may be denied
+    /// of a frame whose VLAN tags have a priority.
+    pub fn replies_to(&self, frame: &[u8]) -> bool {
+        let (len, bytes) = (self.len(), &self.bytes);
+        frame.len() >= len
+            && frame[..6] == bytes[6..12]
+            && frame[6..12] == bytes[..6]
+            && frame[12..len] == bytes[12..len]
+    }
+
     /// The same header with another source address.
     pub fn with_src(mut self, src: Mac) -> EthernetHeader {
         self.bytes[6..12].copy_from_slice(&src);
@@ -143,6 +153,17 @@ mod tests {
         let reply = header.reply();
         assert_eq!(reply.dst(), [10, 11, 12, 13, 14, 15]);
         assert_eq!(reply.src(), [1, 2, 3, 4, 5, 6]);
+        let back = reply.reply();
+        assert!(!reply.replies_to(&frame), "its tags have a priority");
+        assert!(back.replies_to(reply.as_bytes()));
+        for len in 0..22 {
+            assert!(!back.replies_to(&reply.as_bytes()[..len]));
+        }
+        for at in 0..22 {
+            let mut other = reply.as_bytes().to_vec();
+            other[at] ^= 1;
+            assert!(!back.replies_to(&other), "byte {at}");
+        }
         assert_eq!(reply.as_bytes()[12..], [0x88, 0xa8, 0, 100, 0x81, 0x00, 0x01, 0xff, 8, 0]);
     }
 
