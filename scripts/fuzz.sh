@@ -12,19 +12,7 @@ cd "$(dirname "$0")/../fuzz"
 
 seconds=${1:-30}
 read -ra targets <<<"${TARGETS:-frame options cookies segment engine}"
-host=$(rustc -vV | sed -n 's/^host: //p')
-
-# What cargo-fuzz has rustc do, but for the sanitizers: they need a nightly compiler, and would watch
-# over unsafe code, which the targets do not reach.
-coverage=(
-    -Cpasses=sancov-module
-    -Cllvm-args=-sanitizer-coverage-level=4
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
-    -Cllvm-args=-sanitizer-coverage-pc-table
-    -Cllvm-args=-sanitizer-coverage-trace-compares
-)
-# With --target, build scripts and macros go without.
-RUSTFLAGS="${coverage[*]}" cargo build --release --locked --quiet --target "$host"
+RUSTC_WRAPPER=$PWD/rustc-covered.sh cargo build --release --locked --quiet --target-dir target
 
 printf '%-8s  %10s  %7s  %6s  %6s  %6s  %s\n' target runs runs/s edges inputs MB result
 failed=0
@@ -35,7 +23,7 @@ for target in "${targets[@]}"; do
         -timeout=10 -max_len=4096 -artifact_prefix="artifacts/$target/")
     [[ -f dictionaries/$target ]] && options+=(-dict="dictionaries/$target")
     result=passed
-    if ! "target/$host/release/$target" "${options[@]}" "$found" "corpus/$target" >"$log" 2>&1; then
+    if ! "target/release/$target" "${options[@]}" "$found" "corpus/$target" >"$log" 2>&1; then
         result="FAILED, see fuzz/$log" failed=1
     fi
     stat() { sed -n "s/^stat::$1: *//p" "$log"; }

@@ -140,19 +140,21 @@ fn command(world: &mut World, number: u8, input: &mut Bytes<'_>) {
     }
 }
 
-/// Lets time pass: to the next timer, or past many at once.
+/// Lets time pass: from timer to timer, and then past the rest of them at once. What is under way
+/// arrives first: a link that stands still for minutes ends connections, and may.
 fn time(world: &mut World, input: &mut Bytes<'_>) {
+    const LATE_MAX: Duration = Duration::from_secs(60);
     let [unit, count] = input.array();
     let unit = Duration::from_millis([1, 20, 1_000, 60_000][usize::from(unit & 3)]);
-    let span = unit * u32::from(count);
-    let end = world.now + span;
+    let end = world.now + unit * u32::from(count);
     for _ in 0..8 {
+        world.settle();
         if !world.pass(end.since(world.now)) {
             return;
         }
-        world.round(true);
     }
-    world.now = end;
+    world.settle();
+    world.now = world.now + end.since(world.now).min(LATE_MAX);
 }
 
 /// A segment of a peer, more or less as it should be.
