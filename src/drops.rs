@@ -55,6 +55,8 @@ drop_reasons! {
     Flags = "flags",
     /// An ARP, NDP or ICMP message that asks for no answer, or tells nothing that is acted on.
     ControlIgnored = "control_ignored",
+    /// A ping, left unanswered because those of this second are used up.
+    PingLimited = "ping_limited",
     /// An ICMP error about a segment that is not in flight: forged, or late.
     IcmpSequence = "icmp_sequence",
     /// An ICMP error about a connection that there is not.
@@ -65,6 +67,8 @@ drop_reasons! {
     StrayReset = "stray_reset",
     /// A SYN while every connection record is in use.
     TableFull = "table_full",
+    /// A SYN, or a cookie that came back, from a prefix that has all the connections that it may have.
+    PrefixFull = "prefix_full",
     /// A SYN while every path (local address and next hop) is in use.
     PathsFull = "paths_full",
     /// A SYN while every pair of a service and a keepalive profile is in use.

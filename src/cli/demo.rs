@@ -357,6 +357,7 @@ impl Finished {
             latency_us: Latency::of(&heartbeat.latency),
             memory,
             frames: server.frames,
+            events: server.events,
         })
     }
 }

@@ -4,6 +4,7 @@
 //! - `demo`: the main job in one command
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
 //! - `capture`: `--pcap`
+//! - `limits`: how many connections, and how much in a second
 //! - `liveness`: keepalive and the user timeout
 //! - `network`: the test network of `demo`
 //! - `promotion`: connections that a whole TCP socket carries
@@ -17,6 +18,7 @@
 mod address;
 mod capture;
 mod demo;
+mod limits;
 mod liveness;
 mod network;
 mod promotion;

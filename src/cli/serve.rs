@@ -2,7 +2,9 @@
 
 use super::address::{Cidr, ListenUrl};
 use super::status::Status;
-use super::{Failure, capture, failed, liveness, promotion, refused, say, secrets, signals};
+use super::{
+    Failure, capture, failed, limits, liveness, promotion, refused, say, secrets, signals,
+};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
@@ -41,15 +43,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     listen: Vec<ListenUrl>,
 
-    /// Connections at once, over all queues, split evenly. Each takes 64 bytes when it is used, and
-    /// 6 to 12 for the index from the start.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
-    max_connections: u32,
-
-    /// Connections half-open at once, over all queues, split evenly: past that, SYNs are answered with
-    /// cookies. All, up to 65,536 a queue, unless given.
-    #[arg(long, value_name = "N")]
-    half_open_max: Option<u32>,
+    #[command(flatten)]
+    limits: limits::Args,
 
     /// How to attach the XDP program: native in the driver, generic (skb), or native if possible.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
@@ -67,18 +62,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     time_wait: Duration,
 
-    /// Connections with data in flight at once, over all queues; each takes 2.9 KB when it is used.
-    /// Past it, data and closes wait until there is room. As many as connections, and no more than
-    /// 65536 a queue, unless given.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 18))]
-    flights_max: Option<u32>,
-
     #[command(flatten)]
     promotion: promotion::Args,
-
-    /// Resets a second, on each queue, in answer to segments of no connection.
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    resets_per_second: u32,
 
     /// Write every frame, both ways, to this file in pcap format.
     #[arg(long, value_name = "FILE")]
@@ -182,14 +167,9 @@ fn make_shard(
     let interface = attachment.interface();
     let mut config = Config::new(interface.mac, secrets::draw()?, secrets::draw()?);
     config.mtu = u16::try_from(interface.mtu.min(u32::from(config.mtu)))?;
-    let share = |total: u32| total.div_ceil(attachment.queues());
-    let connections = share(args.max_connections);
-    config.connections_max = connections;
-    config.half_open_max = args.half_open_max.map_or(Config::half_open_for(connections), share);
-    config.flights_max = args.flights_max.map_or(Config::flights_for(connections), share);
+    args.limits.apply(&mut config, attachment.queues());
     args.promotion.apply(&mut config, attachment.queues());
     config.time_wait = args.time_wait;
-    config.resets_per_second = args.resets_per_second;
     config.owned = args.address.iter().map(owned).collect();
     config.profile = plan.profile;
     config.listeners = plan.listeners.clone();

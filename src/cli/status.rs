@@ -13,10 +13,16 @@ pub(super) struct Status {
     pub(super) connections: u64,
     /// Connections on which both sides can still send.
     pub(super) established: u64,
+    /// Connections whose handshake is not complete.
+    pub(super) half_open: u64,
+    /// Connections that a whole TCP socket carries.
+    pub(super) promoted: u64,
     /// Frames, and those dropped.
     pub(super) frames: Frames,
     /// Connections that have ended, by reason; reasons that did not occur are left out.
     pub(super) closed: BTreeMap<String, u64>,
+    /// What happened besides, by name; what did not happen is left out.
+    pub(super) events: BTreeMap<String, u64>,
 }
 
 /// Frames through an engine.
@@ -32,30 +38,37 @@ impl From<&Snapshot> for Status {
     fn from(snapshot: &Snapshot) -> Status {
         let Snapshot { engine, link } = snapshot;
         let drops = engine.drops.nonzero().map(|(reason, count)| (reason.name(), count));
-        let lost = link.named().into_iter().filter(|&(_, count)| count > 0);
-        let dropped = drops.chain(lost).map(|(name, count)| (name.to_owned(), count)).collect();
+        let lost = link.named();
+        let closed = CloseReason::ALL.map(|reason| (reason.name(), engine.closed(reason)));
         Status {
             connections: engine.connections,
             established: engine.established,
-            frames: Frames { rx: engine.rx, tx: engine.tx, dropped },
-            closed: CloseReason::ALL
-                .into_iter()
-                .map(|reason| (reason.name().to_owned(), engine.closed(reason)))
-                .filter(|&(_, count)| count > 0)
-                .collect(),
+            half_open: engine.half_open,
+            promoted: engine.promoted,
+            frames: Frames { rx: engine.rx, tx: engine.tx, dropped: nonzero(drops.chain(lost)) },
+            closed: nonzero(closed),
+            events: nonzero(engine.events()),
         }
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { connections, established, frames, closed } = self;
-        write!(f, "{connections} connections ({established} established)")?;
+        let Status { connections, established, half_open, promoted, frames, closed, events } = self;
+        write!(f, "{connections} connections ({established} established, {half_open} half-open, ")?;
+        write!(f, "{promoted} promoted)")?;
         write!(f, "  frames: {} in, {} out, ", frames.rx, frames.tx)?;
         write!(f, "{} dropped", frames.dropped.values().sum::<u64>())?;
         write_reasons(f, ":", &frames.dropped)?;
-        write_reasons(f, "  closed:", closed)
+        write_reasons(f, "  closed:", closed)?;
+        write_reasons(f, "  events:", events)
     }
+}
+
+/// The counts that are not zero, by name.
+fn nonzero(counts: impl IntoIterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
+    let counts = counts.into_iter().filter(|&(_, count)| count > 0);
+    counts.map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 /// The reasons with their counts, after `title`, if there are any.

@@ -3,6 +3,7 @@
 use super::status::Frames;
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a run came to.
@@ -19,6 +20,9 @@ pub(super) struct Summary {
     pub(super) memory: Memory,
     /// The server's.
     pub(super) frames: Frames,
+    /// The server's, by name; what did not happen is left out. For people: schema 1 has no such field.
+    #[serde(skip)]
+    pub(super) events: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -84,7 +88,9 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { connections, connect, heartbeats, latency_us, memory, frames, .. } = self;
+        let Summary {
+            connections, connect, heartbeats, latency_us, memory, frames, events, ..
+        } = self;
         writeln!(
             f,
             "connections  {} of {} established, {} failed, in {:.2} s ({:.0} a second)",
@@ -111,6 +117,11 @@ impl fmt::Display for Summary {
         }
         write!(f, "frames       {} in and {} out at the server, ", frames.rx, frames.tx)?;
         write!(f, "{} dropped", frames.dropped.values().sum::<u64>())?;
-        frames.dropped.iter().try_for_each(|(reason, count)| write!(f, ", {reason} {count}"))
+        frames.dropped.iter().try_for_each(|(reason, count)| write!(f, ", {reason} {count}"))?;
+        let events: Vec<_> = events.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        match events.is_empty() {
+            true => Ok(()),
+            false => write!(f, "\nevents       {} at the server", events.join(", ")),
+        }
     }
 }

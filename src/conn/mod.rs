@@ -7,6 +7,7 @@
 //! - [`slab`]: the records, and [`slab::ConnId`], which outlives none of them
 //! - [`index`]: from a flow key to its record
 //! - [`path`]: local addresses with the Ethernet header that leads to the peer
+//! - [`prefix`]: how many connections the prefixes of peers have
 //! - [`flight`]: data sent and not yet acknowledged
 //! - [`table`]: the records, found by flow
 //! - [`wheel`]: the timers of records and of flights
@@ -14,6 +15,7 @@
 pub mod flight;
 pub mod index;
 pub mod path;
+pub mod prefix;
 pub mod record;
 pub mod slab;
 pub mod table;

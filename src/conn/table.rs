@@ -2,10 +2,11 @@
 
 use super::index::Index;
 use super::path::{Path, Paths};
+use super::prefix::{PrefixLimit, Prefixes};
 use super::record::{Conn, State};
 use super::slab::Slab;
 use crate::drops::DropReason;
-use crate::wire::addr::{Endpoint, FlowHasher, FlowKey, Secret};
+use crate::wire::addr::{Address, Endpoint, FlowHasher, FlowKey, Secret};
 
 /// The system refused memory for this many connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,21 +21,30 @@ pub struct Table {
     pub paths: Paths,
     index: Index,
     hasher: FlowHasher,
+    /// Only where they are limited.
+    prefixes: Option<Prefixes>,
     changes: u64,
 }
 
 impl Table {
-    /// Room for `capacity` connections; `secret` keys the hashes.
+    /// Room for `capacity` connections, counted by the peers' prefixes if those have a limit;
+    /// `secret` keys the hashes.
     ///
     /// # Errors
     ///
     /// When there is not so much memory.
-    pub fn new(capacity: u32, secret: Secret) -> Result<Table, OutOfMemory> {
+    pub fn new(
+        capacity: u32,
+        limit: Option<PrefixLimit>,
+        secret: Secret,
+    ) -> Result<Table, OutOfMemory> {
+        let prefixes = limit.map(|limit| Prefixes::new(limit, capacity, secret)).transpose()?;
         Ok(Table {
             slab: Slab::new(capacity).map_err(|_| OutOfMemory(capacity))?,
             paths: Paths::new(&secret.0),
             index: Index::new(capacity).map_err(|_| OutOfMemory(capacity))?,
             hasher: FlowHasher::new(secret),
+            prefixes,
             changes: 0,
         })
     }
@@ -75,8 +85,28 @@ impl Table {
         let hash = self.hash(flow);
         let (slab, paths, hasher) = (&self.slab, &self.paths, &self.hasher);
         self.index.insert(hash, slot, |slot| hasher.hash(&flow_of(&slab[slot], paths)));
+        if let Some(prefixes) = &mut self.prefixes {
+            prefixes.add(&flow.remote.addr);
+        }
         self.changes += 1;
         Ok(slot)
+    }
+
+    /// Whether a peer at `addr` may have one more connection.
+    ///
+    /// # Errors
+    ///
+    /// `PrefixFull`.
+    pub fn check_prefix(&self, addr: &Address) -> Result<(), DropReason> {
+        match self.prefixes.as_ref().is_some_and(|prefixes| prefixes.is_full(addr)) {
+            true => Err(DropReason::PrefixFull),
+            false => Ok(()),
+        }
+    }
+
+    /// How many prefixes have connections, as far as they are counted.
+    pub fn prefixes(&self) -> usize {
+        self.prefixes.as_ref().map_or(0, Prefixes::len)
     }
 
     /// Removes the record in `slot`. It must be out of the wheel and without a flight.
@@ -84,6 +114,9 @@ impl Table {
         let hash = self.hash(&self.flow(slot));
         self.index.remove(hash, slot);
         self.paths.release(self.slab[slot].path);
+        if let Some(prefixes) = &mut self.prefixes {
+            prefixes.remove(&self.slab[slot].remote_addr);
+        }
         self.slab.remove(slot);
         self.changes += 1;
     }

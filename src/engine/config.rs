@@ -1,6 +1,7 @@
 //! What an engine is made with.
 
 use super::locals::{Listener, Owned};
+use crate::conn::prefix::PrefixLimit;
 use crate::tcp::keepalive::Profile;
 use crate::tcp::timing;
 use crate::time::Duration;
@@ -26,6 +27,9 @@ pub struct Config {
     pub half_open_max: u32,
     /// Connections with data in flight at once.
     pub flights_max: u32,
+    /// Connections at once of the peers in one prefix; a SYN past that is dropped. No limit unless
+    /// set. Those that this engine opens itself are counted, but not refused.
+    pub prefix_limit: Option<PrefixLimit>,
     /// Connections carried by a whole TCP socket at once, which keep what comes early and queue what
     /// is to be sent (docs/decisions/0008-promotion.md). Without a place among them, a connection does
     /// without: it acknowledges what it can take, and the peer sends the rest again.
@@ -38,9 +42,15 @@ pub struct Config {
     pub park_after: Duration,
     /// Promotes every connection that anything happens on, for comparison.
     pub promote_always: bool,
-    /// Resets sent a second to segments that have no connection (RFC 9293 leaves the limit open;
-    /// without one, a flood of segments is answered by a flood of resets).
+    /// Resets sent a second, at most, to segments that have no connection (RFC 9293 leaves the limit
+    /// open; without one, a flood of segments is answered by a flood of resets). How many exactly is
+    /// drawn for each second, between half and all of them.
     pub resets_per_second: u32,
+    /// Challenge ACKs sent a second, at most, over all connections; drawn in the same way
+    /// (RFC 5961 section 7). Each connection has a limit of its own besides.
+    pub challenges_per_second: u32,
+    /// Pings answered a second, and other ICMP messages that ask for something.
+    pub pings_per_second: u32,
     /// How connections find out that their peers have gone: not at all, unless set (RFC 9293 section
     /// 3.8.4, MUST-25).
     pub profile: Profile,
@@ -71,7 +81,10 @@ impl Config {
             promoted_buffer: u16::MAX,
             park_after: Duration::from_secs(1),
             promote_always: false,
+            prefix_limit: None,
             resets_per_second: 1_000,
+            challenges_per_second: 1_000,
+            pings_per_second: 1_000,
             profile: Profile::default(),
             time_wait: timing::TIME_WAIT,
             timers_per_call: 1_024,

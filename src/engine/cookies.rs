@@ -19,6 +19,10 @@ impl<S: Service> Engine<S> {
     }
 
     /// Answers a SYN for `listener` with a cookie, back along `header`, and keeps nothing.
+    ///
+    /// # Errors
+    ///
+    /// `PrefixFull`.
     pub(super) fn send_cookie<P: FramePool>(
         &mut self,
         segment: &Segment,
@@ -26,8 +30,9 @@ impl<S: Service> Engine<S> {
         header: &EthernetHeader,
         now: Instant,
         output: &mut Output<'_, P>,
-    ) {
+    ) -> Result<(), DropReason> {
         let flow = segment.flow;
+        self.table.check_prefix(&flow.remote.addr)?;
         let mss_max = handshake::mss_of_mtu(self.config.mtu, &flow.local.addr);
         let mss = handshake::peer_mss(segment.options.mss, &flow.remote.addr, mss_max);
         // What the connection will advertise, which knows only the size that the cookie keeps.
@@ -52,6 +57,7 @@ impl<S: Service> Engine<S> {
             self.counters.cookies_sent += 1;
             self.cookie_sent = Some(now);
         }
+        Ok(())
     }
 
     /// Makes the record of a connection whose cookie `segment` brings back, in SYN-RECEIVED as if the
@@ -60,7 +66,7 @@ impl<S: Service> Engine<S> {
     ///
     /// # Errors
     ///
-    /// `ProfilesFull`, `PathsFull` or `TableFull`; the peer sends again what it has to say.
+    /// `PrefixFull`, `ProfilesFull`, `PathsFull` or `TableFull`; the peer sends again what it has to say.
     pub(super) fn open_by_cookie(
         &mut self,
         segment: &Segment,

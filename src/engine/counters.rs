@@ -32,6 +32,10 @@ pub struct Counters {
     pub promotions_refused: u64,
     /// Connections now promoted.
     pub promoted: u64,
+    /// Challenge ACKs sent.
+    pub challenges: u64,
+    /// Challenge ACKs not sent, because those of the second were used up.
+    pub challenges_limited: u64,
     /// SYNs answered with a cookie, past the limit of half-open connections.
     pub cookies_sent: u64,
     /// Connections opened by a cookie that came back.
@@ -55,6 +59,25 @@ impl Counters {
         self.closed[reason as usize]
     }
 
+    /// What happened besides frames, drops, and ends of connections: names, as in status lines and in
+    /// JSON, with their counts.
+    pub fn events(&self) -> [(&'static str, u64); 12] {
+        [
+            ("accepted", self.accepted),
+            ("connected", self.connected),
+            ("retransmitted", self.retransmitted),
+            ("probes", self.probes),
+            ("mtu_lowered", self.mtu_lowered),
+            ("resets", self.resets),
+            ("challenges", self.challenges),
+            ("challenges_limited", self.challenges_limited),
+            ("cookies_sent", self.cookies_sent),
+            ("cookies_accepted", self.cookies_accepted),
+            ("promotions", self.promotions),
+            ("promotions_refused", self.promotions_refused),
+        ]
+    }
+
     /// Adds the counts of another engine.
     pub fn add(&mut self, other: &Counters) {
         self.rx += other.rx;
@@ -72,6 +95,8 @@ impl Counters {
         self.promotions += other.promotions;
         self.promotions_refused += other.promotions_refused;
         self.promoted += other.promoted;
+        self.challenges += other.challenges;
+        self.challenges_limited += other.challenges_limited;
         self.cookies_sent += other.cookies_sent;
         self.cookies_accepted += other.cookies_accepted;
         self.half_open += other.half_open;

@@ -68,7 +68,7 @@ impl<S: Service> Engine<S> {
                     output.reuse(frame);
                     self.on_icmp_error(&error, now, &mut output)
                 }
-                Ok(Packet::Control(message)) => self.on_control(frame, &message, &mut output),
+                Ok(Packet::Control(message)) => self.on_control(frame, &message, now, &mut output),
                 Err(reason) => {
                     output.reuse(frame);
                     Err(reason)
@@ -105,8 +105,7 @@ impl<S: Service> Engine<S> {
             let listener = self.locals.listener(&segment.flow.local).copied();
             if let Some(listener) = listener {
                 if self.is_half_open_full() {
-                    self.send_cookie(segment, &listener, &header, now, output);
-                    return Ok(());
+                    return self.send_cookie(segment, &listener, &header, now, output);
                 }
                 return self.open_passively(segment, &listener, header, None, now, output);
             }
@@ -164,7 +163,7 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        if !self.resets.take(now, self.config.resets_per_second) {
+        if !self.resets.take(now) {
             return Err(DropReason::ResetLimited);
         }
         let sent = output.segment(
@@ -189,9 +188,10 @@ impl<S: Service> Engine<S> {
         &mut self,
         frame: Frame,
         message: &Control,
+        now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        let answer = self.answer_control(output.bytes(&frame), message);
+        let answer = self.answer_control(output.bytes(&frame), message, now);
         output.reuse(frame);
         answer?;
         output.frame(&mut self.counters, |room| {
@@ -203,7 +203,12 @@ impl<S: Service> Engine<S> {
     }
 
     /// Lets the control plane make its answer.
-    fn answer_control(&mut self, frame: &[u8], message: &Control) -> Result<(), DropReason> {
+    fn answer_control(
+        &mut self,
+        frame: &[u8],
+        message: &Control,
+        now: Instant,
+    ) -> Result<(), DropReason> {
         self.check_source(&message.source)?;
         if let ControlKind::NeighborIsAt(mac) = message.kind {
             self.neighbors.learn(message.source, mac);
@@ -211,6 +216,9 @@ impl<S: Service> Engine<S> {
         }
         self.check_target(&message.target)?;
         self.locals.owned(&message.target).ok_or(DropReason::NotOurs)?;
+        if message.kind == ControlKind::Icmp && !self.pings.take(now) {
+            return Err(DropReason::PingLimited);
+        }
         self.control.answer(frame, message).ok_or(DropReason::ControlIgnored)
     }
 }

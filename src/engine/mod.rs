@@ -13,6 +13,7 @@
 //! - [`counters`]: what is counted
 //! - [`locals`]: owned addresses and listeners
 //! - `ingress`: from a batch of frames to connections and the control plane
+//! - `quota`: limits of what is sent in a second
 //! - `open`: passive and active opens; `cookies`: passive ones without a record
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
@@ -34,6 +35,7 @@ mod neighbor;
 mod open;
 mod output;
 mod promoted;
+mod quota;
 mod segment;
 mod timers;
 
@@ -57,6 +59,7 @@ use counters::Counters;
 use locals::Locals;
 use neighbor::Neighbors;
 use output::Output;
+use quota::Quota;
 
 pub use open::ConnectError;
 
@@ -87,7 +90,9 @@ pub struct Engine<S> {
     control: ControlPlane,
     neighbors: Neighbors,
     counters: Counters,
-    resets: ResetBudget,
+    resets: Quota,
+    challenges: Quota,
+    pings: Quota,
     batch: Vec<ingress::Received>,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
@@ -126,7 +131,7 @@ impl<S: Service> Engine<S> {
         let answer_max = if config.promoted_max > 0 { promoted.buffer() } else { FLIGHT_LEN_MAX };
         Ok(Engine {
             locals: Locals::new(config.owned.clone(), config.listeners.clone()),
-            table: Table::new(config.connections_max, config.hash_secret)?,
+            table: Table::new(config.connections_max, config.prefix_limit, config.hash_secret)?,
             flights: Flights::new(config.flights_max),
             wheel: Wheel::new(tick),
             flight_wheel: Wheel::new(tick),
@@ -140,7 +145,9 @@ impl<S: Service> Engine<S> {
             control: ControlPlane::new(config.mac),
             neighbors: Neighbors::new(config.mac),
             counters: Counters::default(),
-            resets: ResetBudget { second: 0, left: config.resets_per_second },
+            resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
+            challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
+            pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
             batch: Vec::with_capacity(BATCH_MAX),
             scratch: vec![0; usize::from(answer_max)].into(),
             service,
@@ -287,6 +294,12 @@ impl<S: Service> Engine<S> {
         Some(&mut self.table.slab[slot].service)
     }
 
+    /// The state of connection `id`, while it lives.
+    pub fn state(&self, id: ConnId) -> Option<State> {
+        let slot = self.table.slab.slot(id)?;
+        Some(self.table.slab[slot].state)
+    }
+
     /// The first connection in slot `cursor` or after it, and `cursor` set past it: to go through
     /// all connections in pieces, while they come and go.
     pub fn connection_from(&self, cursor: &mut u32) -> Option<ConnId> {
@@ -355,24 +368,6 @@ impl<S: Service> Engine<S> {
         if known {
             self.service.on_close(id, tag, state, reason);
         }
-    }
-}
-
-/// How many resets may still be sent in the current second.
-struct ResetBudget {
-    second: u64,
-    left: u32,
-}
-
-impl ResetBudget {
-    fn take(&mut self, now: Instant, per_second: u32) -> bool {
-        let second = now.millis() / 1_000;
-        if second != self.second {
-            *self = ResetBudget { second, left: per_second };
-        }
-        let granted = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        granted
     }
 }
 

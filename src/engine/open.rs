@@ -30,6 +30,9 @@ pub enum ConnectError {
     /// The local address is not owned by this engine.
     #[error("the local address is not owned")]
     NotOwned,
+    /// The remote address is that of a group, or of no host at all.
+    #[error("the remote address is no host's")]
+    NotUnicast,
     /// The peer is not on the local address's link, and there are no gateways yet.
     #[error("the peer is not on the link")]
     OffLink,
@@ -64,6 +67,11 @@ impl<S: Service> Engine<S> {
         let mut output = Output::new(pool, tx);
         if self.locals.owned(&local.addr).is_none() {
             return Err(ConnectError::NotOwned);
+        }
+        // RFC 9293 section 3.9.1.1: "MUST reject as an error a local OPEN call for an invalid remote
+        // IP address (e.g., a broadcast or multicast address) (MUST-46)".
+        if !remote.addr.is_valid_source() || self.locals.is_broadcast(&remote.addr) {
+            return Err(ConnectError::NotUnicast);
         }
         if !self.locals.is_on_link(&local.addr, &remote.addr) {
             return Err(ConnectError::OffLink);
@@ -118,7 +126,7 @@ impl<S: Service> Engine<S> {
     ///
     /// # Errors
     ///
-    /// `ProfilesFull`, `PathsFull` or `TableFull`; nothing is changed then.
+    /// `PrefixFull`, `ProfilesFull`, `PathsFull` or `TableFull`; nothing is changed then.
     pub(super) fn begin_passively(
         &mut self,
         flow: &FlowKey,
@@ -127,6 +135,7 @@ impl<S: Service> Engine<S> {
         isn: SeqNumber,
         now: Instant,
     ) -> Result<u32, DropReason> {
+        self.table.check_prefix(&flow.remote.addr)?;
         let profile = listener.profile.unwrap_or(self.config.profile);
         let class = Class { tag: listener.tag, profile };
         let class = self.classes.number(class).ok_or(DropReason::ProfilesFull)?;

@@ -110,7 +110,9 @@ impl<S: Service> Engine<S> {
                     // timeout."
                     conn.touched = Tick::of(now);
                 }
-                if challenge::is_due(conn, segment, Tick::of(now)) {
+                if challenge::is_due(conn, segment, reason, Tick::of(now))
+                    && self.is_granted(segment, reason, now)
+                {
                     self.acknowledge(slot, output);
                 }
                 Err(reason)

@@ -4,11 +4,13 @@
 //! numbers, because someone put a byte into the middle of their connection, then answer each other's
 //! answers for ever: an ACK storm. RFC 5961 section 7 asks for a limit on challenge ACKs. Ours counts
 //! for each connection by itself: what one limit grants to all would tell an attacker about
-//! connections of others (CVE-2016-5696).
+//! connections of others (CVE-2016-5696). The engine has another for all of them together, far above
+//! what one connection gets, whose number nobody can count (docs/decisions/0010).
 //!
 //! Every one of these ACKs says the same, so one that is left out is made up for by the last.
 
 use crate::conn::record::{CHALLENGED, CLOSE_DUE, Conn, State};
+use crate::drops::DropReason;
 use crate::time::{Duration, Tick};
 use crate::wire::packet::Segment;
 
@@ -19,24 +21,26 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// How many answers FIN-WAIT-2 gives in the minute that it lasts: its clock is taken.
 const FIN_WAIT_2_MAX: u8 = 32;
 
-/// Whether `segment`, which brings nothing to `conn`, is to be answered at `now`; it counts as
-/// answered then.
-pub fn is_due(conn: &mut Conn, segment: &Segment, now: Tick) -> bool {
+/// Whether `segment`, which brings nothing to `conn` for `reason`, is to be answered at `now`; it
+/// counts as answered then.
+pub fn is_due(conn: &mut Conn, segment: &Segment, reason: DropReason, now: Tick) -> bool {
     if conn.state.can_send() && conn.attempts > 0 && is_probe(conn, segment) {
         // The peer that is being probed probes too: it is alive.
         conn.attempts = 0;
         conn.touched = now;
         conn.clear(CHALLENGED);
     }
-    if segment.payload_len() > 0 || segment.flags.fin {
-        // Answers carry neither, so nothing can go round; and a sender counts the duplicate ACKs.
+    // Answers carry neither, so nothing can go round.
+    let brings = segment.payload_len() > 0 || segment.flags.fin;
+    if brings && !is_challenge(segment, reason) {
+        // A sender counts the duplicate ACKs.
         return true;
     }
     match conn.state {
         // The timers of both sides repeat what the other may have missed: an ACK by itself asks for
         // nothing. Who sends a SYN or a reset does not answer an ACK with an ACK.
-        State::SynReceived | State::TimeWait => segment.flags.syn || segment.flags.rst,
-        _ if conn.has(CLOSE_DUE) => segment.flags.syn || segment.flags.rst,
+        State::SynReceived | State::TimeWait => brings || segment.flags.syn || segment.flags.rst,
+        _ if conn.has(CLOSE_DUE) => brings || segment.flags.syn || segment.flags.rst,
         State::FinWait2 => {
             conn.attempts = conn.attempts.saturating_add(1);
             conn.attempts <= FIN_WAIT_2_MAX
@@ -55,6 +59,14 @@ pub fn is_due(conn: &mut Conn, segment: &Segment, now: Tick) -> bool {
             true
         }
     }
+}
+
+/// Whether the answer to `segment`, which brings nothing for `reason`, is a challenge ACK: to a SYN,
+/// to a reset, or to an acknowledgment out of bounds (RFC 5961 sections 3.2, 4.2 and 5.2). Peers that
+/// are well send none of those, while they wait for the answers to their probes, and to data that
+/// they sent again.
+pub fn is_challenge(segment: &Segment, reason: DropReason) -> bool {
+    segment.flags.syn || segment.flags.rst || reason == DropReason::BadAck
 }
 
 /// Whether `segment` is a keepalive probe: it tells what the peer was last told, and only the peer

@@ -41,7 +41,7 @@ pub enum Verdict {
 pub struct Accept {
     /// The new SND.UNA; the old one if nothing new is acknowledged.
     pub ack: SeqNumber,
-    /// The new window, as it stands in the header, or `None` if the segment is older than what is
+    /// The new window, as it stands in the header, or `None` if the segment may be older than what is
     /// known.
     pub window: Option<u16>,
     /// Where in the frame the new data is; it continues at RCV.NXT.
@@ -139,11 +139,25 @@ fn is_acceptable(rcv_nxt: SeqNumber, rcv_wnd: u16, segment: &Segment) -> bool {
     }
 }
 
+/// Whether the window of an acceptable segment is to be believed.
+///
+/// Deviation: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK)), set SND.WND".
+/// The record has room for neither. What acknowledges something new is newer than all that did not.
+/// Else a segment that starts before RCV.NXT may be an old one; it is believed if its window is the
+/// wider one, since receivers SHOULD NOT shrink theirs (SHLD-14). What remains is that an update
+/// that overtakes data is forgotten when the data comes, until the peer's next segment.
+fn updates_window(conn: &Conn, segment: &Segment) -> bool {
+    if segment.ack != conn.snd_una {
+        return segment.ack.after(conn.snd_una);
+    }
+    !segment.seq.before(conn.rcv_nxt) || segment.window > conn.snd_wnd
+}
+
 /// Sixth to eighth: the part of an acceptable segment that can be taken.
 fn take(conn: &Conn, rcv_wnd: u16, segment: &Segment, newest: bool) -> Verdict {
     let mut accept = Accept {
         ack: if newest { segment.ack } else { conn.snd_una },
-        window: newest.then_some(segment.window),
+        window: updates_window(conn, segment).then_some(segment.window),
         payload: segment.payload.start..segment.payload.start,
         fin: false,
         ack_due: !segment.is_empty(),

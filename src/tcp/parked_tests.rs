@@ -62,10 +62,11 @@ fn verdict(state: State, segment: &Segment) -> Verdict {
 }
 
 /// The verdict that takes `payload` (counted from the start of the segment's), and perhaps the FIN.
+/// The window of a segment of which some was had before may be old: it is narrower than the one known.
 fn takes(payload: Range<u16>, fin: bool) -> Verdict {
     Verdict::Accept(Accept {
         ack: SeqNumber(SND_UNA),
-        window: Some(700),
+        window: (payload.start == 0).then_some(700),
         payload: AT + payload.start..AT + payload.end,
         fin,
         ack_due: true,
@@ -223,6 +224,35 @@ fn acknowledgments_count_from_snd_una_to_snd_nxt() {
                 assert_eq!(verdict, Verdict::Acknowledge(DropReason::BadAck), "{state:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_window_is_taken_from_what_cannot_be_older() {
+    // The window known is 1000.
+    let cases = [
+        // (acknowledged, offset, length, window, whether it is taken)
+        (1, 0, 0, 700, true),
+        (1, 0, 10, 0, true),
+        (1, -5, 10, 0, true),
+        (1, 50, 10, 0, true),
+        (0, 0, 0, 0, true),
+        (0, 0, 10, 700, true),
+        (0, 50, 0, 700, true),
+        (0, -5, 10, 700, false),
+        (0, -5, 10, 1000, false),
+        (0, -5, 10, 1001, true),
+        (u32::MAX, 0, 0, 2000, false),
+        (u32::MAX, 0, 10, 2000, false),
+    ];
+    for (acked, offset, len, window, taken) in cases {
+        let segment = Segment { window, ..segment(ACK, offset, len) };
+        let segment = acking(SND_UNA.wrapping_add(acked), segment);
+        let (Verdict::Accept(accept) | Verdict::Early(accept)) = verdict(Established, &segment)
+        else {
+            panic!("{segment:?} is acceptable");
+        };
+        assert_eq!(accept.window, taken.then_some(window), "{segment:?}");
     }
 }
 

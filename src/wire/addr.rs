@@ -53,6 +53,13 @@ impl Address {
         Address([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
     }
 
+    /// The first `prefix_len` bits, and zeros after them; counted as in [`Address::shares_prefix`].
+    pub fn prefix(&self, prefix_len: u8) -> Address {
+        let kept = u32::from(prefix_len) + if self.is_v4() { 96 } else { 0 };
+        let dropped = u128::MAX.checked_shr(kept).unwrap_or(0);
+        Address((u128::from_be_bytes(self.0) & !dropped).to_be_bytes())
+    }
+
     /// Whether the first `prefix_len` bits equal those of `other`. For IPv4 addresses `prefix_len`
     /// counts the bits of the four octets, at most 32.
     pub fn shares_prefix(&self, other: &Address, prefix_len: u8) -> bool {
@@ -185,5 +192,10 @@ mod tests {
         assert!(addr("fd77::1").shares_prefix(&addr("fd77::2"), 64));
         assert!(!addr("fd77::1").shares_prefix(&addr("10.77.0.1"), 0));
         assert!(addr("1.2.3.4").shares_prefix(&addr("200.2.3.4"), 0));
+        assert_eq!(addr("10.77.3.9").prefix(24), addr("10.77.3.0"));
+        assert_eq!(addr("10.77.3.9").prefix(32), addr("10.77.3.9"));
+        assert_eq!(addr("10.77.3.9").prefix(0), addr("0.0.0.0"));
+        assert_eq!(addr("fd77:0:0:7:8::9").prefix(64), addr("fd77:0:0:7::"));
+        assert_eq!(addr("fd77::9").prefix(128), addr("fd77::9"));
     }
 }

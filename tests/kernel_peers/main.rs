@@ -19,6 +19,7 @@ mod endings;
 mod flood;
 mod frames;
 mod hostile;
+mod limits;
 mod many;
 mod network;
 mod options;

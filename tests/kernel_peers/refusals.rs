@@ -49,6 +49,12 @@ fn arguments_that_make_no_sense_are_named() {
         (&["--listen", echo, "--xdp-mode", "fast"], &["'fast'", "native", "skb"]),
         (&["--listen", echo, "--pcap", "/nonexistent/pcap"], &["/nonexistent/pcap"]),
         (&["--listen", echo, "--colour"], &["--colour"]),
+        (&["--listen", echo, "--connections-per-prefix", "0"], &["--connections-per-prefix"]),
+        (&["--listen", echo, "--prefix-v4", "24"], &["--connections-per-prefix"]),
+        (
+            &["--listen", echo, "--connections-per-prefix", "1", "--prefix-v6", "129"],
+            &["--prefix-v6"],
+        ),
         (&["--listen", echo, "--keepalive-time", "1ms"], &["keepalive periods", "1 s"]),
         (&["--listen", echo, "--keepalive-probes", "0"], &["keepalive probes"]),
         (&["--listen", "echo://10.77.0.1:7?keepalive-time=1ms"], &["echo://10.77.0.1:7", "1 s"]),

@@ -39,10 +39,13 @@ pub(crate) const DEFAULT_ARGS: &[&str] = &[
 pub(crate) struct Status {
     pub(crate) connections: u64,
     pub(crate) established: u64,
+    pub(crate) half_open: u64,
+    pub(crate) promoted: u64,
     pub(crate) rx: u64,
     pub(crate) tx: u64,
     pub(crate) dropped: BTreeMap<String, u64>,
     pub(crate) closed: BTreeMap<String, u64>,
+    pub(crate) events: BTreeMap<String, u64>,
 }
 
 /// A running server; killed when dropped, on a panic too.
@@ -191,7 +194,8 @@ impl Drop for Server {
 }
 
 impl Status {
-    /// Parses `1 connections (1 established)  frames: 7 in, 7 out, 2 dropped: flags 1 fragment 1`.
+    /// Parses `1 connections (1 established, 0 half-open, 0 promoted)  frames: 7 in, 7 out, 2 dropped:
+    /// flags 1 fragment 1  closed: refused 1  events: accepted 1`.
     fn parse(line: &str) -> Option<Status> {
         let (counts, reasons) = line.split_once(" dropped")?;
         let mut numbers = counts
@@ -202,16 +206,20 @@ impl Status {
         let status = Status {
             connections: number()?,
             established: number()?,
+            half_open: number()?,
+            promoted: number()?,
             rx: number()?,
             tx: number()?,
             dropped: BTreeMap::new(),
             closed: BTreeMap::new(),
+            events: BTreeMap::new(),
         };
         let total = number()?;
+        let (reasons, events) = reasons.split_once("  events:").unwrap_or((reasons, ""));
         let (dropped, closed) = reasons.split_once("  closed:").unwrap_or((reasons, ""));
-        let [dropped, closed] = [dropped, closed].map(parse_reasons);
+        let [dropped, closed, events] = [dropped, closed, events].map(parse_reasons);
         assert_eq!(dropped.values().sum::<u64>(), total, "the reasons add up: {line}");
-        Some(Status { dropped, closed, ..status })
+        Some(Status { dropped, closed, events, ..status })
     }
 }
 

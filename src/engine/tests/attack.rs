@@ -33,9 +33,9 @@ fn a_blind_acknowledgment_frees_nothing_and_brings_no_data_in() {
     let mut host = Host::serving();
     let mut peer = Peer::opened(&mut host, ECHO);
     peer.tell(&mut host, ACK, b"in flight");
-    for (offset, answered) in [(10, true), (1 << 20, true), (u32::MAX - 70_000, true)] {
+    for (offset, answered) in [(10, true), (1 << 20, false), (u32::MAX - 70_000, false)] {
         let forged = peer.say(&mut host, ACK, peer.seq, peer.ack + offset, b"evil");
-        assert_eq!(forged.len(), usize::from(answered));
+        assert_eq!(forged.len(), usize::from(answered), "one challenge ACK in half a second");
         assert!(forged.iter().all(|seen| seen.payload.is_empty() && seen.ack == peer.seq));
     }
     assert_eq!(host.dropped(DropReason::BadAck), 3);
@@ -155,12 +155,52 @@ fn a_flood_of_strays_gets_a_limited_number_of_resets() {
     let mut host = Host::new(config, Probe::default());
     let peer = Peer::to("10.77.0.1:81", 40_000);
     let flood: Vec<_> = (0..100).map(|n| peer.raw(ACK, peer.seq + n, peer.ack, b"")).collect();
+    let mut sent = 0;
     for second in 1..=3u64 {
-        assert_eq!(host.receive(&flood).len(), 10);
-        assert_eq!(host.dropped(DropReason::ResetLimited), 90 * second);
+        let resets = host.receive(&flood).len() as u64;
+        assert!((5..=10).contains(&resets), "{resets} in a second");
+        sent += resets;
+        assert_eq!(host.dropped(DropReason::ResetLimited), 100 * second - sent);
         host.seconds(1);
     }
-    assert_eq!(host.engine.counters().resets, 30);
+    assert_eq!(host.engine.counters().resets, sent);
+}
+
+/// A forger who knows the endpoints of every connection, and no sequence number.
+#[test]
+fn a_flood_of_forgeries_gets_a_limited_number_of_challenges_and_probes_are_answered_all_the_same() {
+    let mut config = config();
+    config.challenges_per_second = 10;
+    let mut host = Host::new(config, Probe::default());
+    let mut peers: Vec<Peer> = (0..40).map(|n| Peer::to(ECHO, 40_000 + n)).collect();
+    peers.iter_mut().for_each(|peer| peer.open(&mut host));
+    let (mut sent, mut dropped) = (0, 0);
+    for _ in 0..5 {
+        host.seconds(1);
+        let mut forged = |of: &dyn Fn(&Peer) -> Vec<u8>| -> u64 {
+            let frames: Vec<_> = peers.iter().map(of).collect();
+            dropped += 40;
+            host.receive(&frames).len() as u64
+        };
+        let answers = forged(&|peer| peer.raw(RST, peer.seq + 1, peer.ack, b""))
+            + forged(&|peer| peer.raw(SYN, peer.seq + 9_000, peer.ack, b"x"))
+            + forged(&|peer| peer.raw(ACK, peer.seq, peer.ack + 9, b"x"));
+        assert!((5..=10).contains(&answers), "{answers} in a second");
+        sent += answers;
+        // Their keepalive probes, and data that was had before.
+        host.seconds(1);
+        for peer in &peers {
+            let probed = peer.say(&mut host, ACK, peer.seq - 1, peer.ack, b"");
+            peer.assert_ack(&probed);
+            let repeated = peer.say(&mut host, ACK, peer.seq - 3, peer.ack, b"had");
+            peer.assert_ack(&repeated);
+        }
+    }
+    let counters = host.engine.counters();
+    assert_eq!(counters.challenges, sent);
+    // Of each connection's three the first asked for one.
+    assert_eq!(counters.challenges_limited, 5 * 40 - sent);
+    assert_eq!((counters.established, dropped), (40, 5 * 120));
 }
 
 /// What the host does with a SYN from `source` to `target`.

@@ -4,6 +4,7 @@ use super::harness::{MAC, owned};
 use super::peer::PEER_MAC;
 use super::*;
 use crate::drops::DropReason;
+use crate::engine::config::Config;
 use crate::wire::addr::Address;
 use crate::wire::ethernet::{self, EthernetHeader, Mac};
 use proptest::prelude::any;
@@ -246,6 +247,20 @@ fn pings_of_every_size_that_fits_a_packet_are_answered_byte_for_byte() {
         assert!(icmp.verify_checksum(&ip.src_addr(), &ip.dst_addr()));
         assert_eq!(reply[58..], request[58..]);
     }
+}
+
+#[test]
+fn a_flood_of_pings_is_answered_within_a_limit_and_arp_still_is() {
+    let config = Config { pings_per_second: 10, ..config() };
+    let mut host = Host::new(config, Probe::default());
+    let ping = ping4("10.77.0.2", "10.77.0.1", 8);
+    let answered: usize = (0..100).map(|_| host.receive(&[ping.clone()]).len()).sum();
+    assert!((5..=10).contains(&answered), "{answered} of 100");
+    assert_eq!(host.dropped(DropReason::PingLimited), 100 - answered as u64);
+    let arp = arp_request(ethernet::BROADCAST, &[], "10.77.0.2", "10.77.0.1");
+    assert_eq!(host.receive(&[arp]).len(), 1);
+    host.seconds(1);
+    assert_eq!(host.receive(&[ping]).len(), 1);
 }
 
 #[test]

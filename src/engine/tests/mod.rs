@@ -7,6 +7,7 @@
 //! - `icmp`: errors that routers report, true and forged
 //! - `keepalive`: silent peers, and the user timeout
 //! - `limits`: everything that can be full; `cookies`: floods of SYNs
+//! - `prefixes`: connections for each prefix
 //! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `simultaneous`: SYNs that cross
@@ -28,6 +29,7 @@ mod limits;
 mod lost;
 mod passive;
 mod peer;
+mod prefixes;
 mod promotion;
 mod simultaneous;
 mod soak;
