@@ -169,7 +169,9 @@ fn check_accept(case: &Case, accept: &Accept, early: bool) {
     assert!(news >= 0 && distance(*ack, *snd_nxt) >= 0, "{ack:?}");
     assert!(news == 0 || *ack == segment.ack);
     assert!(window.is_none_or(|window| window == segment.window));
-    assert_eq!(window.is_some(), distance(conn.snd_una, segment.ack) >= 0);
+    let acked = distance(conn.snd_una, segment.ack);
+    assert!(acked >= 0 || window.is_none(), "an old segment's window");
+    assert!(acked <= 0 || window.is_some(), "a new acknowledgment's window");
     assert!(segment.payload.start <= payload.start && payload.end <= segment.payload.end);
     assert!(payload.start <= payload.end && payload.len() <= usize::from(*rcv_wnd));
     assert_eq!(*ack_due, !segment.is_empty());
@@ -196,21 +198,24 @@ fn check_accept(case: &Case, accept: &Accept, early: bool) {
 
 /// Segments that bring nothing are answered, but no two hosts answer each other for ever.
 fn answers(case: &Case, now: Tick) {
-    let Case { mut conn, segment, .. } = case.clone();
-    let first = challenge::is_due(&mut conn, &segment, now);
-    let second = challenge::is_due(&mut conn, &segment, now);
-    if segment.payload_len() > 0 || segment.flags.fin {
-        assert!(first && second, "who sends something may have missed the answer");
+    let Case { mut conn, snd_nxt, rcv_wnd, segment } = case.clone();
+    let Verdict::Acknowledge(reason) = parked::judge(&conn, snd_nxt, rcv_wnd, &segment) else {
+        return;
+    };
+    let mut is_due = || challenge::is_due(&mut conn, &segment, reason, now);
+    let (first, second) = (is_due(), is_due());
+    let more = (0..300).filter(|_| is_due()).count();
+    let brings = segment.payload_len() > 0 || segment.flags.fin;
+    if brings && !challenge::is_challenge(&segment, reason) {
+        assert!(first && second && more == 300, "who sends something may have missed the answer");
         return;
     }
-    let limited = !matches!(conn.state, State::SynReceived | State::TimeWait | State::FinWait2);
-    if limited && !conn.has(CLOSE_DUE) {
-        assert!(!second, "an empty segment is answered once in an interval");
+    let timed = matches!(conn.state, State::SynReceived | State::TimeWait | State::FinWait2);
+    if !timed && !conn.has(CLOSE_DUE) {
+        assert!(!second && more == 0, "answered once in an interval");
     }
-    let mut answers = 0;
-    if !segment.flags.syn && !segment.flags.rst {
-        (0..300).for_each(|_| answers += u32::from(challenge::is_due(&mut conn, &segment, now)));
-        assert!(answers <= 32, "{answers} answers to the same segment");
+    if !brings && !segment.flags.syn && !segment.flags.rst {
+        assert!(more <= 32, "{more} answers to an acknowledgment");
     }
 }
 

@@ -52,6 +52,7 @@ fn limits(input: &mut Bytes<'_>) -> Limits {
     Limits {
         half_open_max: u32::from(tables & 3),
         flights_max: 1 << (tables >> 2 & 3),
+        prefix_max: (tables & 16 != 0).then_some(1 + u32::from(tables >> 5)),
         promoted_max: u32::from(promotion & 3),
         promote_always: promotion & 4 != 0,
         park_after: Duration::from_millis([0, 500, 5_000, 50_000][usize::from(promotion >> 3 & 3)]),

@@ -4,6 +4,7 @@ use super::super::allocations::allocations;
 use super::super::frames::{MAC, Sent};
 use super::peer::{LOCALS, PEERS, PORTS, Peer, Victim};
 use super::service::{CONNECTIONS_MAX, Checked, ERRATIC};
+use tenmil::conn::prefix::PrefixLimit;
 use tenmil::conn::slab::ConnId;
 use tenmil::engine::config::Config;
 use tenmil::engine::locals::{Listener, Owned};
@@ -30,6 +31,8 @@ const BUFFER: u16 = BUFFER_MIN;
 pub(super) struct Limits {
     pub(super) half_open_max: u32,
     pub(super) flights_max: u32,
+    /// Connections of each address.
+    pub(super) prefix_max: Option<u32>,
     pub(super) promoted_max: u32,
     pub(super) promote_always: bool,
     pub(super) park_after: Duration,
@@ -247,7 +250,10 @@ fn config(limits: &Limits) -> Config {
         promoted_buffer: BUFFER,
         promote_always: limits.promote_always,
         park_after: limits.park_after,
+        prefix_limit: limits.prefix_max.map(PrefixLimit::new),
         resets_per_second: 8,
+        challenges_per_second: 8,
+        pings_per_second: 8,
         ..Config::new(MAC, Secret([1; 16]), Secret([2; 16]))
     }
 }
