@@ -244,7 +244,7 @@ fn icmp_error(world: &World, input: &mut Bytes<'_>) -> Vec<u8> {
 /// An ARP request or reply of a peer.
 fn arp(world: &World, input: &mut Bytes<'_>) -> Vec<u8> {
     let [which, operation, bits] = input.array();
-    let peer = &world.peers[usize::from(which) % PEERS & !1];
+    let peer = &world.peers[(usize::from(which) % PEERS) & !1];
     let to = if bits & 1 == 0 { MAC } else { BROADCAST };
     let target = if bits & 2 == 0 { LOCALS[0] } else { Address::v4([10, 77, bits, which]) };
     let mut frame = EthernetHeader::new(to, peer.mac, ethernet::ARP).as_bytes().to_vec();
@@ -259,7 +259,7 @@ fn arp(world: &World, input: &mut Bytes<'_>) -> Vec<u8> {
 /// A neighbour solicitation or advertisement of a peer.
 fn ndp(world: &World, input: &mut Bytes<'_>) -> Vec<u8> {
     let [which, bits] = input.array();
-    let peer = &world.peers[usize::from(which) % PEERS | 1];
+    let peer = &world.peers[(usize::from(which) % PEERS) | 1];
     let (kind, target) = match bits & 1 {
         0 => (135, LOCALS[1]),
         _ => (136, peer.flow.local.addr),

@@ -138,9 +138,10 @@ impl Victim {
         self.peer.seq = segment.ack;
         let had = self.peer.ack.since(segment.seq) as usize;
         assert!(had <= self.heard.len() + 1, "sequence numbers leap: {segment:?}");
-        self.heard.extend_from_slice(payload.get(had..).unwrap_or_default());
+        let news = payload.get(had..).unwrap_or_default();
+        self.heard.extend_from_slice(news);
         assert!(self.said.starts_with(&self.heard), "the echo is what was said");
-        self.peer.ack = self.peer.ack + payload.len().saturating_sub(had) as u32;
+        self.peer.ack += u32::try_from(news.len()).expect("at most a segment");
         // Data is acknowledged, and so is a probe, which is below what is expected.
         (!payload.is_empty() || had > 0).then(|| self.sent(&[]).frame())
     }

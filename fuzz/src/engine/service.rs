@@ -6,7 +6,7 @@ use tenmil::service::{Context, Service, ServiceState};
 use tenmil::tcp::CloseReason;
 
 /// Connections at once, at most.
-pub(super) const CONNECTIONS_MAX: usize = 12;
+pub(super) const CONNECTIONS_MAX: u32 = 12;
 
 /// The tag of connections whose service does what the peer's bytes say: leaves some unread, answers
 /// more than it got, closes, or stays when the peer has closed.
@@ -16,7 +16,7 @@ pub(super) const ERRATIC: u8 = 3;
 #[derive(Default)]
 pub(super) struct Checked {
     /// The connections that were opened and not yet closed, by their slots.
-    open: [Option<ConnId>; CONNECTIONS_MAX],
+    open: [Option<ConnId>; CONNECTIONS_MAX as usize],
     /// How many there are.
     pub(super) open_count: u64,
     /// The connection that nothing may close.

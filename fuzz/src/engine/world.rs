@@ -164,7 +164,7 @@ impl World {
     /// The connection in slot `n` or after it, or the first; never the victim's.
     pub(super) fn connection(&self, n: u8) -> Option<ConnId> {
         let victim = self.engine.service().victim;
-        [u32::from(n) % CONNECTIONS_MAX as u32, 0].into_iter().find_map(|mut cursor| {
+        [u32::from(n) % CONNECTIONS_MAX, 0].into_iter().find_map(|mut cursor| {
             core::iter::from_fn(|| self.engine.connection_from(&mut cursor))
                 .find(|id| Some(*id) != victim)
         })
@@ -180,7 +180,7 @@ impl World {
         let open = self.engine.service().open_count;
         assert!(counters.established <= open && open <= counters.connections, "{counters:?}");
         assert!(counters.half_open <= counters.connections);
-        assert!(counters.connections <= CONNECTIONS_MAX as u64);
+        assert!(counters.connections <= u64::from(CONNECTIONS_MAX));
         assert!(self.engine.service().victim.is_none() || counters.established >= 1);
     }
 
@@ -243,7 +243,7 @@ fn config(limits: &Limits) -> Config {
         mtu: limits.mtu,
         owned: owned.to_vec(),
         listeners: listeners.collect(),
-        connections_max: CONNECTIONS_MAX as u32,
+        connections_max: CONNECTIONS_MAX,
         half_open_max: limits.half_open_max,
         flights_max: limits.flights_max,
         promoted_max: limits.promoted_max,
