@@ -230,9 +230,12 @@ impl<S: Service> Engine<S> {
         tx: &mut Vec<Frame>,
     ) -> Result<(), CommandError> {
         let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
-        // "If the state is SYN-SENT ... delete the TCB"; there is nobody yet to reset, and in
-        // TIME-WAIT nobody any more.
-        if !matches!(self.table.slab[slot].state, State::SynSent | State::TimeWait) {
+        // Before the peer has answered there is nobody to reset, and when both sides have closed
+        // nobody any more.
+        if !matches!(
+            self.table.slab[slot].state,
+            State::SynSent | State::Closing | State::LastAck | State::TimeWait
+        ) {
             self.reset(slot, &mut Output::new(pool, tx));
         }
         self.remove(slot, reason);

@@ -77,7 +77,7 @@ pub struct Profile {
 
 /// When the peer of `conn` is to be probed or given up, or `None` if never.
 pub fn deadline(conn: &Conn, profile: &Profile) -> Option<Tick> {
-    // RFC 9293 section 3.8.4 (MUST-27): "Keep-alive packets MUST only be sent when no sent data is
+    // RFC 9293 section 3.8.4 (MUST-26): "Keep-alive packets MUST only be sent when no sent data is
     // outstanding"; then retransmissions find out.
     if conn.flight != NONE { None } else { probe_at(conn, profile) }
 }

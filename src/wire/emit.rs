@@ -10,7 +10,9 @@ use smoltcp::wire::{
     TcpSeqNumber,
 };
 
-/// The initial time to live of every packet (RFC 9293 MUST-49; 64 as RFC 1700 recommends).
+/// The initial time to live of every packet, as RFC 1700 recommends.
+///
+/// Deviation: RFC 9293 section 3.9.2 asks that it can be configured (MUST-49).
 const HOP_LIMIT: u8 = 64;
 
 /// A segment to send.

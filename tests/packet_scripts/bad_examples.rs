@@ -52,6 +52,7 @@ fn what_is_not_as_said_is_found() {
         ("+0 received 1", 1, "0 bytes were received"),
         ("+0 send 10 busy\n+0 > P. 1:11(10) ack 1", 1, "it is Ok"),
         ("+0 close gone\n+0 > F. 1:1(0) ack 1", 1, "it is Ok"),
+        ("+0 [2] close", 1, "never open"),
         ("+0 connect to 10.77.0.9 refused", 1, "it is"),
         (
             "+0 < S 9:9(0)\n+0 > . 1:1(0) ack 1\n+0 < R 1:1(0)\n+0 closed reset-by-peer\n\

@@ -17,7 +17,7 @@ pub(crate) struct Flow {
     /// The stack's first sequence number, once it is known; till then numbers are absolute.
     pub(crate) local_isn: Option<u32>,
     peer_isn: u32,
-    /// The name of a connection that the stack opened.
+    /// The connection's name in the stack, once it is open, or was opened by the stack.
     pub(crate) id: Option<ConnId>,
     /// The relative number after the last that the stack sent.
     local_next: u32,

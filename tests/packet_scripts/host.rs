@@ -13,6 +13,7 @@ use tenmil::link::memory::{self, MemoryLink};
 use tenmil::link::{Census, Link};
 use tenmil::service::builtin::Builtins;
 use tenmil::service::{Context, Service};
+use tenmil::tcp::CloseReason;
 use tenmil::tcp::keepalive::Profile;
 use tenmil::time::Instant;
 use tenmil::wire::addr::{Address, Endpoint, Secret};
@@ -31,7 +32,7 @@ pub(crate) struct Watched {
     greeting: Vec<u8>,
     /// What came, of all connections.
     pub(crate) received: Vec<u8>,
-    /// The connection that opened last.
+    /// A connection that has opened, until it is taken note of.
     pub(crate) opened: Option<ConnId>,
 }
 
@@ -145,6 +146,12 @@ impl Host {
         (done, self.sent())
     }
 
+    /// Gives a connection up, which then ended as `evicted`.
+    pub(crate) fn abort(&mut self, id: ConnId) -> (Result<(), CommandError>, Vec<Vec<u8>>) {
+        let done = self.engine.abort(id, CloseReason::Evicted, &mut self.link, &mut self.tx);
+        (done, self.sent())
+    }
+
     pub(crate) fn set_profile(&mut self, id: ConnId, profile: Profile) -> Result<(), CommandError> {
         self.engine.set_profile(id, profile, self.now)
     }
@@ -184,6 +191,8 @@ fn config(settings: &Settings, family: Family) -> Config {
     config.flights_max = settings.flights_max.unwrap_or(64);
     config.half_open_max = settings.half_open_max.unwrap_or(config.half_open_max);
     config.resets_per_second = settings.resets_per_second.unwrap_or(config.resets_per_second);
+    let challenges = settings.challenges_per_second;
+    config.challenges_per_second = challenges.unwrap_or(config.challenges_per_second);
     config.time_wait = settings.time_wait.unwrap_or(config.time_wait);
     config.mtu = settings.mtu.unwrap_or(config.mtu);
     // Parked connections are the rule: a script that wants others says so.

@@ -6,6 +6,8 @@
 //! - `script`, `words`, `parser`: scripts and their text
 //! - `run`, `flow`, `host`: a script's lines, its connections, and the stack under test
 //! - `packet`, `segment`, `options`, `checksum`: frames, written and read apart from the crate
+//! - `table`: the table of requirements in `docs/rfc9293.md`, held against the scripts
+//! - `bad_examples`: that the runner finds what is wrong
 
 mod bad_examples;
 mod checksum;
@@ -17,6 +19,7 @@ mod parser;
 mod run;
 mod script;
 mod segment;
+mod table;
 mod words;
 
 use std::fs;

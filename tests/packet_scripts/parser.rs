@@ -111,6 +111,9 @@ fn setting(settings: &mut Settings, words: &mut Words) -> Result<(), String> {
         "promoted_buffer" => settings.promoted_buffer = Some(words.value("length")?),
         "promote_always" => settings.promote_always = true,
         "resets_per_second" => settings.resets_per_second = Some(words.value("limit")?),
+        "challenges_per_second" => {
+            settings.challenges_per_second = Some(words.value("limit")?);
+        }
         "isn" => settings.isn = words.value("sequence number")?,
         other => return Err(format!("'{other}' is no setting")),
     }
@@ -147,6 +150,7 @@ fn action(words: &mut Words) -> Result<Action, String> {
         "connect" => Action::Connect,
         "send" => Action::Send(content(words)?, outcome(words)),
         "close" => Action::Close(outcome(words)),
+        "abort" => Action::Abort(outcome(words)),
         "profile" => {
             let mut profile = Profile::default();
             while !words.is_empty() {

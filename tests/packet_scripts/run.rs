@@ -146,6 +146,12 @@ impl Run<'_> {
                 self.note(frames);
                 is(&done, outcome)
             }
+            Action::Abort(outcome) => {
+                let id = self.id(conn)?;
+                let (done, frames) = self.host.abort(id);
+                self.note(frames);
+                is(&done, outcome)
+            }
             Action::SetProfile(profile) => {
                 let id = self.id(conn)?;
                 is(&self.host.set_profile(id, *profile), &Ok(()))
@@ -254,8 +260,7 @@ impl Run<'_> {
 
     /// The connection's name.
     fn id(&mut self, conn: u16) -> Result<ConnId, String> {
-        let opened = self.host.engine.service().opened;
-        self.flow(conn).id.or(opened).ok_or("no connection is open".to_owned())
+        self.flow(conn).id.ok_or("the connection was never open".to_owned())
     }
 
     fn inject(&mut self, conn: u16, said: &Said, wrapping: &Wrapping) {
@@ -264,6 +269,9 @@ impl Run<'_> {
         let frame = packet::tcp(self.family, wrapping, &segment);
         let text = self.flow(conn).describe(&segment, true);
         self.receive(text, &frame);
+        if let Some(id) = self.host.engine.service_mut().opened.take() {
+            self.flow(conn).id = Some(id);
+        }
     }
 
     fn inject_icmp(&mut self, conn: u16, error: &IcmpError, wrapping: &Wrapping) {

@@ -48,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) promoted_buffer: Option<u16>,
     pub(crate) promote_always: bool,
     pub(crate) resets_per_second: Option<u32>,
+    pub(crate) challenges_per_second: Option<u32>,
     /// `isn 100`: the peer's first sequence number.
     pub(crate) isn: u32,
 }
@@ -70,6 +71,7 @@ impl Default for Settings {
             promoted_buffer: None,
             promote_always: false,
             resets_per_second: None,
+            challenges_per_second: None,
             // Sequence numbers wrap in most scripts.
             isn: 0xffff_fff0,
         }
@@ -109,6 +111,8 @@ pub(crate) enum Action {
     Send(Content, Outcome),
     /// The service closes.
     Close(Outcome),
+    /// The service gives the connection up.
+    Abort(Outcome),
     /// The connection gets another keepalive profile.
     SetProfile(Profile),
     /// The connection has ended, for this reason.
@@ -217,6 +221,8 @@ pub(crate) fn counter(name: &str) -> Option<fn(&Counters) -> u64> {
         "probes" => |counters| counters.probes,
         "mtu_lowered" => |counters| counters.mtu_lowered,
         "resets" => |counters| counters.resets,
+        "challenges" => |counters| counters.challenges,
+        "challenges_limited" => |counters| counters.challenges_limited,
         "promotions" => |counters| counters.promotions,
         "promotions_refused" => |counters| counters.promotions_refused,
         "promoted" => |counters| counters.promoted,

@@ -254,7 +254,7 @@ fn a_flood_of_pings_is_answered_within_a_limit_and_arp_still_is() {
     let config = Config { pings_per_second: 10, ..config() };
     let mut host = Host::new(config, Probe::default());
     let ping = ping4("10.77.0.2", "10.77.0.1", 8);
-    let answered: usize = (0..100).map(|_| host.receive(&[ping.clone()]).len()).sum();
+    let answered: usize = (0..100).map(|_| host.receive(core::slice::from_ref(&ping)).len()).sum();
     assert!((5..=10).contains(&answered), "{answered} of 100");
     assert_eq!(host.dropped(DropReason::PingLimited), 100 - answered as u64);
     let arp = arp_request(ethernet::BROADCAST, &[], "10.77.0.2", "10.77.0.1");
