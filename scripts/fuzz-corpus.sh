@@ -10,8 +10,8 @@ for corpus in corpus/*; do
         find "$corpus" -regextype posix-extended -regex '.*/[0-9a-f]{40}' -delete
     fi
     # Edges alone, not how often each was passed: hundreds of inputs instead of thousands.
-    "target/release/$target" -set_cover_merge=1 -use_counters=0 -max_len=1000 "$corpus" "target/corpus/$target" \
-        >"target/merge-$target.log" 2>&1
+    "target/release/$target" -set_cover_merge=1 -use_counters=0 -max_len=1000 \
+        "$corpus" "target/corpus/$target" >"target/merge-$target.log" 2>&1
     printf '%-8s %5d inputs  %s\n' "$target" "$(find "$corpus" -type f | wc -l)" \
         "$(du -sh --apparent-size "$corpus" | cut -f1)"
 done
