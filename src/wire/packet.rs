@@ -253,6 +253,10 @@ fn parse_icmpv6(frame: &[u8], ip: &Ip, hop_limit: u8) -> Result<Packet, DropReas
         return Err(DropReason::ControlIgnored);
     }
     let target = Address(icmp.target_addr().octets());
+    // RFC 4861 section 7.1: "Target Address is not a multicast address". Nor may it pass for IPv4.
+    if target.is_v4() || !target.is_valid_source() {
+        return Err(DropReason::ControlIgnored);
+    }
     if kind == Icmpv6Message::NeighborSolicit {
         // RFC 4861 section 7.1.1: from the unspecified address, to the group and without the source's
         // hardware address (option 1).

@@ -349,6 +349,15 @@ fn neighbor_messages() {
         assert_eq!(kind_of(&icmpv6(&coded, 255)), Err(DropReason::ControlIgnored));
         assert_eq!(kind_of(&icmpv6(&message[..23], 255)), Err(DropReason::Truncated));
     }
+    for nobody in ["ff02::1", "::", "::1", "::ffff:10.77.0.1"] {
+        for message in [&solicit, &advert] {
+            let mut about = message.clone();
+            let target = nobody.parse::<core::net::Ipv6Addr>().unwrap();
+            about[8..24].copy_from_slice(&target.octets());
+            let kind = kind_of(&icmpv6(&about, 255));
+            assert_eq!(kind, Err(DropReason::ControlIgnored), "{nobody}");
+        }
+    }
     let without = neighbor_message(136, &[]);
     assert_eq!(kind_of(&icmpv6(&without, 255)), Err(DropReason::ControlIgnored), "no address");
     let mut frame = icmpv6(&solicit, 255);

@@ -1,0 +1,85 @@
+//! The services of the engine under test, and a check on how they are called.
+
+use tenmil::conn::slab::ConnId;
+use tenmil::service::builtin::Builtins;
+use tenmil::service::{Context, Service, ServiceState};
+use tenmil::tcp::CloseReason;
+
+/// Connections at once, at most.
+pub(super) const CONNECTIONS_MAX: u32 = 12;
+
+/// The tag of connections whose service does what the peer's bytes say: leaves some unread, answers
+/// more than it got, closes, or stays when the peer has closed.
+pub(super) const ERRATIC: u8 = 3;
+
+/// The built-in services and an erratic one.
+#[derive(Default)]
+pub(super) struct Checked {
+    /// The connections that were opened and not yet closed, by their slots.
+    open: [Option<ConnId>; CONNECTIONS_MAX as usize],
+    /// How many there are.
+    pub(super) open_count: u64,
+    /// The connection that nothing may close.
+    pub(super) victim: Option<ConnId>,
+}
+
+impl Checked {
+    fn is_open(&self, id: ConnId) -> bool {
+        self.open[id.index() as usize] == Some(id)
+    }
+}
+
+impl Service for Checked {
+    fn on_open(&mut self, conn: &mut Context<'_>) {
+        let open = &mut self.open[conn.id().index() as usize];
+        assert_eq!(*open, None, "a slot holds one connection");
+        *open = Some(conn.id());
+        self.open_count += 1;
+        if conn.tag() == ERRATIC {
+            conn.send(b"hello");
+        }
+    }
+
+    fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+        assert!(self.is_open(conn.id()), "no data outside of a connection's life");
+        assert!(!bytes.is_empty(), "data is something");
+        if conn.tag() != ERRATIC {
+            return Builtins.on_data(conn, bytes);
+        }
+        let first = bytes[0];
+        conn.state()[0] = first;
+        (0..first >> 4).for_each(|_| {
+            conn.send(&[b'e'; 300]);
+        });
+        if first & 1 != 0 {
+            conn.close();
+        }
+        match first >> 1 & 3 {
+            0 => 0,
+            1 => bytes.len() / 2,
+            // More than there is, which the engine does not believe.
+            2 => usize::MAX,
+            _ => bytes.len(),
+        }
+    }
+
+    fn on_peer_close(&mut self, conn: &mut Context<'_>) {
+        assert!(self.is_open(conn.id()), "the peer of a connection that is open closes");
+        if conn.tag() != ERRATIC || conn.state()[0] & 8 == 0 {
+            conn.close();
+        }
+    }
+
+    fn on_close(&mut self, id: ConnId, _: u8, _: ServiceState, reason: CloseReason) {
+        assert_ne!(self.victim, Some(id), "the victim was closed: {reason:?}");
+        // One that this host tried to open may end without having been.
+        if self.is_open(id) {
+            self.open[id.index() as usize] = None;
+            self.open_count -= 1;
+        }
+    }
+
+    fn receive_window(&self, tag: u8) -> u16 {
+        if tag == ERRATIC { 6_000 } else { Builtins.receive_window(tag) }
+    }
+}

@@ -1,0 +1,34 @@
+//! What the fuzzer runs: one function for each target, from any bytes whatever to assertions.
+//!
+//! `fuzz_targets/` makes a libFuzzer binary of each, `scripts/fuzz.sh` builds and runs them, and
+//! `tests/fuzz_corpus.rs` of the crate proper runs them on every input of the corpus.
+//!
+//! - [`frame`]: the parser, and what it says against what is emitted
+//! - [`options`]: the options of a SYN
+//! - [`cookies`]: SYN cookies
+//! - [`segment`]: segments for records in any state
+//! - [`engine`]: frames, timers and commands for a whole engine
+
+#![allow(unreachable_pub, reason = "public for `fuzz_targets/`, but not where tests include it")]
+
+#[path = "../../tests/common/allocations.rs"]
+mod allocations;
+mod bytes;
+pub mod cookies;
+pub mod engine;
+pub mod frame;
+mod frames;
+pub mod options;
+pub mod segment;
+
+/// A target's name and its function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 5] = [
+    ("frame", frame::run),
+    ("options", options::run),
+    ("cookies", cookies::run),
+    ("segment", segment::run),
+    ("engine", engine::run),
+];
