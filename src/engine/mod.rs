@@ -12,6 +12,7 @@
 //! - [`config`]: settings and limits; `classes`: services with their keepalive profiles
 //! - [`counters`]: what is counted
 //! - [`locals`]: owned addresses and listeners
+//! - `command`: what an embedder does with a connection from outside the service
 //! - `ingress`: from a batch of frames to connections and the control plane
 //! - `quota`: limits of what is sent in a second
 //! - `open`: passive and active opens; `cookies`: passive ones without a record
@@ -23,10 +24,11 @@
 //! - `messages`: ARP, NDP, ICMP; `control`: the answers that smoltcp makes
 //! - [`claims`]: whether anybody else has an owned address
 //! - `neighbor`: asking for hardware addresses; `paths`: when they change
-//! - `output`: frames going out
+//! - `output`: frames going out; `quota`: how many may in a second
 
 pub mod claims;
 mod classes;
+mod command;
 pub mod config;
 mod control;
 mod cookies;
@@ -46,11 +48,10 @@ mod segment;
 mod timers;
 
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
-use crate::conn::record::{CLOSE_DUE, NONE, State};
+use crate::conn::record::State;
 use crate::conn::slab::ConnId;
 use crate::conn::table::{OutOfMemory, Table};
 use crate::conn::wheel::Wheel;
-use crate::frame::{Frame, FramePool};
 use crate::service::{Service, ServiceState};
 use crate::tcp::CloseReason;
 use crate::tcp::cookie::CookieJar;
@@ -59,15 +60,15 @@ use crate::tcp::keepalive::Profile;
 use crate::tcp::promoted::pool::Pool;
 use crate::time::{Instant, Tick};
 use claims::{Claim, Claims};
-use classes::{Class, Classes};
+use classes::Classes;
 use config::Config;
 use control::ControlPlane;
 use counters::Counters;
 use locals::Locals;
 use neighbor::Neighbors;
-use output::Output;
 use quota::Quota;
 
+pub use command::CommandError;
 pub use open::ConnectError;
 
 /// The most frames that [`Engine::handle_frames`] takes at once.
@@ -104,18 +105,6 @@ pub struct Engine<S> {
     batch: Vec<ingress::Received>,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
-}
-
-/// Why a command was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// The connection has ended, or is closing.
-    #[error("the connection has ended")]
-    Gone,
-    /// There is more in flight than leaves room, the peer's window is too small, or every flight or
-    /// profile is in use: try again when the peer has answered.
-    #[error("the connection cannot do that now")]
-    Busy,
 }
 
 impl<S: Service> Engine<S> {
@@ -168,130 +157,9 @@ impl<S: Service> Engine<S> {
         })
     }
 
-    /// Sends `bytes` on an established connection, all or nothing.
-    ///
-    /// # Errors
-    ///
-    /// `Gone` when the connection cannot be sent to any more; `Busy` when it cannot now, or when
-    /// `bytes` are more than a promoted connection holds, or, if it cannot be promoted, than one
-    /// flight and the peer's window take.
-    pub fn send<P: FramePool>(
-        &mut self,
-        id: ConnId,
-        bytes: &[u8],
-        now: Instant,
-        pool: &mut P,
-        tx: &mut Vec<Frame>,
-    ) -> Result<(), CommandError> {
-        let slot = self.writable(id)?;
-        if bytes.is_empty() {
-            // A flight of nothing would never be acknowledged.
-            return Ok(());
-        }
-        let mut output = Output::new(pool, tx);
-        let fits = bytes.len() <= self.room(slot);
-        let is_promotable = !fits && bytes.len() <= usize::from(self.promoted.buffer());
-        if (is_promotable || self.config.promote_always)
-            && let Some(index) = self.promote(slot, now)
-        {
-            if bytes.len() > self.promoted[index].promoted.room() {
-                return Err(CommandError::Busy);
-            }
-            self.transmit_promoted(index, bytes, false, now, &mut output);
-            return Ok(());
-        }
-        if !fits {
-            return Err(CommandError::Busy);
-        }
-        self.scratch[..bytes.len()].copy_from_slice(bytes);
-        self.transmit(slot, bytes.len(), false, now, &mut output);
-        Ok(())
-    }
-
-    /// Closes this host's direction of a connection.
-    ///
-    /// # Errors
-    ///
-    /// `Gone` when that is done already; `Busy` when every flight is in use.
-    pub fn close<P: FramePool>(
-        &mut self,
-        id: ConnId,
-        now: Instant,
-        pool: &mut P,
-        tx: &mut Vec<Frame>,
-    ) -> Result<(), CommandError> {
-        let slot = self.writable(id)?;
-        if !self.has_flight_for(slot) {
-            return Err(CommandError::Busy);
-        }
-        self.transmit(slot, 0, true, now, &mut Output::new(pool, tx));
-        Ok(())
-    }
-
-    /// Ends a connection at once with a reset (RFC 9293 section 3.10.5); the service hears `reason`:
-    /// [`CloseReason::HeartbeatMissed`] and [`CloseReason::Evicted`] are the embedder's to find.
-    /// What was sent and not acknowledged may be lost.
-    ///
-    /// # Errors
-    ///
-    /// `Gone` when it has ended already.
-    pub fn abort<P: FramePool>(
-        &mut self,
-        id: ConnId,
-        reason: CloseReason,
-        pool: &mut P,
-        tx: &mut Vec<Frame>,
-    ) -> Result<(), CommandError> {
-        let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
-        // Before the peer has answered there is nobody to reset, and when both sides have closed
-        // nobody any more.
-        if !matches!(
-            self.table.slab[slot].state,
-            State::SynSent | State::Closing | State::LastAck | State::TimeWait
-        ) {
-            self.reset(slot, &mut Output::new(pool, tx));
-        }
-        self.remove(slot, reason);
-        Ok(())
-    }
-
-    /// Changes how a living connection finds out that its peer has gone. What was counted stays:
-    /// a peer silent for longer than the new keepalive time is probed at once.
-    ///
-    /// # Errors
-    ///
-    /// `Gone` when the connection has ended or is closing; `Busy` when there are too many different
-    /// profiles, 256 with the services that they are for.
-    pub fn set_profile(
-        &mut self,
-        id: ConnId,
-        profile: Profile,
-        now: Instant,
-    ) -> Result<(), CommandError> {
-        let slot = self.writable(id)?;
-        let class = Class { profile, ..self.classes[self.table.slab[slot].class] };
-        self.table.slab[slot].class = self.classes.number(class).ok_or(CommandError::Busy)?;
-        self.start_timer(slot);
-        let conn = &self.table.slab[slot];
-        match (conn.promoted(), conn.flight) {
-            (Some(index), _) => self.schedule_promoted(slot, index, now),
-            (None, NONE) => {}
-            (None, flight) => self.restart_flight_timer(flight, now),
-        }
-        Ok(())
-    }
-
     /// How the connection in `slot` finds out that its peer has gone.
     fn profile(&self, slot: u32) -> &Profile {
         &self.classes[self.table.slab[slot].class].profile
-    }
-
-    /// The slot of `id` if data can still be sent on it.
-    fn writable(&self, id: ConnId) -> Result<u32, CommandError> {
-        let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
-        let conn = &self.table.slab[slot];
-        let open = conn.state.can_send() && !conn.has(CLOSE_DUE);
-        open.then_some(slot).ok_or(CommandError::Gone)
     }
 
     /// The service.

@@ -1,0 +1,147 @@
+//! Commands: what an embedder does with a connection from outside the service.
+
+use super::Engine;
+use super::classes::Class;
+use super::output::Output;
+use crate::conn::record::{CLOSE_DUE, NONE, State};
+use crate::conn::slab::ConnId;
+use crate::frame::{Frame, FramePool};
+use crate::service::Service;
+use crate::tcp::CloseReason;
+use crate::tcp::keepalive::Profile;
+use crate::time::Instant;
+
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The connection has ended, or is closing.
+    #[error("the connection has ended")]
+    Gone,
+    /// There is more in flight than leaves room, the peer's window is too small, or every flight or
+    /// profile is in use: try again when the peer has answered.
+    #[error("the connection cannot do that now")]
+    Busy,
+}
+
+impl<S: Service> Engine<S> {
+    /// Sends `bytes` on an established connection, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when the connection cannot be sent to any more; `Busy` when it cannot now, or when
+    /// `bytes` are more than a promoted connection holds, or, if it cannot be promoted, than one
+    /// flight and the peer's window take.
+    pub fn send<P: FramePool>(
+        &mut self,
+        id: ConnId,
+        bytes: &[u8],
+        now: Instant,
+        pool: &mut P,
+        tx: &mut Vec<Frame>,
+    ) -> Result<(), CommandError> {
+        let slot = self.writable(id)?;
+        if bytes.is_empty() {
+            // A flight of nothing would never be acknowledged.
+            return Ok(());
+        }
+        let mut output = Output::new(pool, tx);
+        let fits = bytes.len() <= self.room(slot);
+        let is_promotable = !fits && bytes.len() <= usize::from(self.promoted.buffer());
+        if (is_promotable || self.config.promote_always)
+            && let Some(index) = self.promote(slot, now)
+        {
+            if bytes.len() > self.promoted[index].promoted.room() {
+                return Err(CommandError::Busy);
+            }
+            self.transmit_promoted(index, bytes, false, now, &mut output);
+            return Ok(());
+        }
+        if !fits {
+            return Err(CommandError::Busy);
+        }
+        self.scratch[..bytes.len()].copy_from_slice(bytes);
+        self.transmit(slot, bytes.len(), false, now, &mut output);
+        Ok(())
+    }
+
+    /// Closes this host's direction of a connection.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when that is done already; `Busy` when every flight is in use.
+    pub fn close<P: FramePool>(
+        &mut self,
+        id: ConnId,
+        now: Instant,
+        pool: &mut P,
+        tx: &mut Vec<Frame>,
+    ) -> Result<(), CommandError> {
+        let slot = self.writable(id)?;
+        if !self.has_flight_for(slot) {
+            return Err(CommandError::Busy);
+        }
+        self.transmit(slot, 0, true, now, &mut Output::new(pool, tx));
+        Ok(())
+    }
+
+    /// Ends a connection at once with a reset (RFC 9293 section 3.10.5); the service hears `reason`:
+    /// [`CloseReason::HeartbeatMissed`] and [`CloseReason::Evicted`] are the embedder's to find.
+    /// What was sent and not acknowledged may be lost.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when it has ended already.
+    pub fn abort<P: FramePool>(
+        &mut self,
+        id: ConnId,
+        reason: CloseReason,
+        pool: &mut P,
+        tx: &mut Vec<Frame>,
+    ) -> Result<(), CommandError> {
+        let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
+        // Before the peer has answered there is nobody to reset, and when both sides have closed
+        // nobody any more.
+        if !matches!(
+            self.table.slab[slot].state,
+            State::SynSent | State::Closing | State::LastAck | State::TimeWait
+        ) {
+            self.reset(slot, &mut Output::new(pool, tx));
+        }
+        self.remove(slot, reason);
+        Ok(())
+    }
+
+    /// Changes how a living connection finds out that its peer has gone. What was counted stays:
+    /// a peer silent for longer than the new keepalive time is probed at once.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when the connection has ended or is closing; `Busy` when there are too many different
+    /// profiles, 256 with the services that they are for.
+    pub fn set_profile(
+        &mut self,
+        id: ConnId,
+        profile: Profile,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        let slot = self.writable(id)?;
+        let class = Class { profile, ..self.classes[self.table.slab[slot].class] };
+        self.table.slab[slot].class = self.classes.number(class).ok_or(CommandError::Busy)?;
+        self.start_timer(slot);
+        let conn = &self.table.slab[slot];
+        match (conn.promoted(), conn.flight) {
+            (Some(index), _) => self.schedule_promoted(slot, index, now),
+            (None, NONE) => {}
+            (None, flight) => self.restart_flight_timer(flight, now),
+        }
+        Ok(())
+    }
+
+    /// The slot of `id` if data can still be sent on it.
+    fn writable(&self, id: ConnId) -> Result<u32, CommandError> {
+        let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
+        let conn = &self.table.slab[slot];
+        let open = conn.state.can_send() && !conn.has(CLOSE_DUE);
+        open.then_some(slot).ok_or(CommandError::Gone)
+    }
+}
