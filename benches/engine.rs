@@ -5,6 +5,7 @@
 //! - `heartbeat`: PING in, PONG out, ACK in, with N connections established and hit at random, in
 //!   batches
 //! - `promoted`: the same with every connection promoted
+//! - `promotion`: two heartbeats that come in the wrong order: promoted, and parked again
 //!
 //! Times are for one connection or heartbeat: only the calls of the engine under test are timed, not
 //! the making of the peer's frames.
@@ -102,7 +103,12 @@ impl World {
         let start = self.clock.now();
         self.engine.handle_frames(now, &mut self.pool, &mut self.rx, &mut self.tx);
         let took = self.clock.now().since(start);
-        for (answer, &client) in self.tx.drain(..).zip(client_of) {
+        let clients = client_of.iter().map(Some).chain(std::iter::repeat(None));
+        for (answer, client) in self.tx.drain(..).zip(clients) {
+            let Some(&client) = client else {
+                self.pool.give(answer);
+                continue;
+            };
             if let Ok(Packet::Tcp(Segment { seq, ack, .. })) =
                 packet::parse(self.pool.bytes(&answer), CLIENT_MAC)
             {
@@ -122,6 +128,22 @@ impl World {
             self.clients[client].ack += 1;
             self.queue(client, ACK, &[]);
         }
+        took += self.run(&[], now);
+        took
+    }
+
+    /// Two heartbeats on one connection, the second before the first: it is promoted, and parked again.
+    /// Returns how long the engine took.
+    fn beat_out_of_order(&mut self, client: usize, now: Instant) -> Duration {
+        let first = self.clients[client];
+        self.clients[client].seq += 5;
+        self.queue(client, ACK, b"PING\n");
+        let mut took = self.run(&[], now);
+        self.clients[client] = first;
+        self.queue(client, ACK, b"PING\n");
+        took += self.run(&[client], now);
+        self.clients[client].ack += 10;
+        self.queue(client, ACK, &[]);
         took += self.run(&[], now);
         took
     }
@@ -241,5 +263,18 @@ fn promoted(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parse, handshake, heartbeat, promoted);
+fn promotion(criterion: &mut Criterion) {
+    let mut world = World::with(BATCH_MAX, |config| config.park_after = Duration::ZERO);
+    world.open(0..BATCH_MAX, Instant::ZERO);
+    criterion.bench_function("promotion", |bencher| {
+        bencher.iter_custom(|iterations| {
+            let clients = (0..BATCH_MAX).cycle().zip(0..iterations);
+            clients.map(|(client, _)| world.beat_out_of_order(client, Instant::ZERO)).sum()
+        });
+    });
+    let counters = world.engine.counters();
+    assert!(counters.promotions > 0 && counters.promoted == 0, "{counters:?}");
+}
+
+criterion_group!(benches, parse, handshake, heartbeat, promoted, promotion);
 criterion_main!(benches);

@@ -127,7 +127,7 @@ impl Promoted {
         let socket = self.socket_mut();
         // A socket that was used before is reset by `abort` and `listen`, all but these.
         socket.abort();
-        socket.set_congestion_control(CongestionControl::None);
+        socket.set_congestion_control(CongestionControl::Reno);
         socket.set_ack_delay(None);
         socket.set_nagle_enabled(false);
         let port = flow.local.port;
@@ -139,8 +139,7 @@ impl Promoted {
             seq: read - 1,
             ack: None,
             fin: false,
-            // The window of a SYN is not scaled (RFC 7323 section 2.2).
-            window: u16::try_from(u32::from(window) << wscale.unwrap_or(0)).unwrap_or(u16::MAX),
+            window: u16::MAX,
             options: SynOptions { mss: Some(mss), wscale, sack_permitted: handover.sack_permitted },
         };
         self.feed(&syn, now);
@@ -151,15 +150,18 @@ impl Promoted {
         let header_len = if flow.local.addr.is_v4() { 20 } else { 40 };
         let syn_ack = TcpPacket::new_unchecked(&scratch[header_len..]);
         let isn = SeqNumber(syn_ack.seq_number().0.cast_unsigned());
-        let ack = Handshake {
+        let mut ack = Handshake {
             seq: read,
             ack: Some(isn + 1),
-            fin: handover.peer_closed,
-            window,
+            fin: false,
+            window: u16::MAX,
             options: SynOptions::default(),
         };
         self.feed(&ack, now);
-        self.numbers = Numbers { shift: snd_una.since(isn + 1), snd_nxt: snd_una };
+        let start = self.open_congestion_window(isn + 1, &mut ack, mss, now, scratch);
+        (ack.fin, ack.window) = (handover.peer_closed, window);
+        self.feed(&ack, now);
+        self.numbers = Numbers { shift: snd_una.since(start), snd_nxt: snd_una, sent: snd_una };
         self.note_peer_close();
         let expected = if handover.peer_closed { State::CloseWait } else { State::Established };
         if self.state() != Some(expected) || self.write(in_flight) != in_flight.len() {
@@ -167,9 +169,36 @@ impl Promoted {
         }
         // What is in flight is sent already, so is the acknowledgment of a FIN.
         while self.egress(now, &mut Discard, scratch) == PollResult::SocketStateChanged {}
-        self.numbers.snd_nxt = self.queued;
-        self.socket_mut().set_congestion_control(CongestionControl::Reno);
+        (self.numbers.snd_nxt, self.numbers.sent) = (self.queued, self.queued);
         true
+    }
+
+    /// Opens the congestion window to that of a new connection (RFC 6928 section 2: ten segments, up
+    /// to 14,600 bytes), as far as smoltcp's, which starts at 2 KiB, allows: it grows by what is
+    /// acknowledged, so that is what happens, unseen. `start` is smoltcp's SND.NXT, and `ack` ends up
+    /// acknowledging the new one, which is returned.
+    fn open_congestion_window(
+        &mut self,
+        start: SeqNumber,
+        ack: &mut Handshake,
+        mss: u16,
+        now: Instant,
+        scratch: &mut [u8],
+    ) -> SeqNumber {
+        const SMOLTCPS: u32 = 2048;
+        static SEGMENT: [u8; 1460] = [0; 1460];
+        let segment = &SEGMENT[..SEGMENT.len().min(usize::from(mss))];
+        let mss = u32::from(mss);
+        let rounds = ((10 * mss).min(14_600.max(2 * mss)).saturating_sub(SMOLTCPS)) / mss;
+        let mut next = start;
+        for _ in 0..rounds {
+            next += u32::try_from(self.write(segment)).unwrap_or_default();
+            self.egress(now, &mut Discard, scratch);
+            ack.ack = Some(next);
+            self.feed(ack, now);
+        }
+        self.queued = self.queued - next.since(start);
+        next
     }
 
     /// Sends segments of at most `mss` bytes from now on.
@@ -214,7 +243,7 @@ impl Promoted {
         loop {
             // Whole segments while there is more to come (RFC 9293 section 3.8.6.2.1), but the last
             // one does not wait for an acknowledgment (section 3.7.4).
-            let unsent = self.queued.since(self.numbers.snd_nxt);
+            let unsent = self.queued.since(self.numbers.sent);
             let is_more = unsent.cast_signed() >= i32::try_from(self.mtu).unwrap_or(i32::MAX);
             self.socket_mut().set_nagle_enabled(is_more);
             if self.egress(now, transmit, scratch) == PollResult::None {

@@ -16,6 +16,8 @@ pub(super) struct Numbers {
     pub(super) shift: u32,
     /// SND.NXT on the wire: the largest number sent, and one more. A retransmission does not move it.
     pub(super) snd_nxt: SeqNumber,
+    /// The number after the segment that was sent last.
+    pub(super) sent: SeqNumber,
 }
 
 /// What of a received segment smoltcp is told differently.
@@ -37,6 +39,7 @@ impl Numbers {
         let seq = SeqNumber(tcp.seq_number().0.cast_unsigned()) + self.shift;
         tcp.set_seq_number(wire(seq));
         let end = seq + u32::try_from(tcp.segment_len()).unwrap_or_default();
+        self.sent = end;
         if end.after(self.snd_nxt) {
             self.snd_nxt = end;
         }
