@@ -1,5 +1,6 @@
 //! `tenmil demo`: the main job in one command.
 
+use super::faults::FaultsArg;
 use super::network::TestNetwork;
 use super::server::{Server, resident_bytes};
 use super::status::Status;
@@ -69,6 +70,10 @@ pub(super) struct Args {
     /// Write every frame that the clients receive and send to this file in pcap format.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+
+    /// Lose, double, reorder and damage frames that the clients receive and send.
+    #[arg(long, value_name = "KEY=PERCENT,...", default_value = "seed=0", hide = true)]
+    faults: FaultsArg,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -274,7 +279,7 @@ impl<'a> Clients<'a> {
         };
         let engine = Engine::try_new(config, Heartbeat::default(), self.clock.now())?;
         let driver = LoadDriver::new(plan, self.progress.clone());
-        let link = Tapped::new(link, self.capture.clone());
+        let link = Tapped::new(self.args.faults.on(link, 0), self.capture.clone());
         let mut shard = Shard { link, engine, driver };
         shard.run(&self.clock, &self.shared)?;
         let heartbeat = std::mem::take(shard.engine.service_mut());

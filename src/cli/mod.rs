@@ -3,7 +3,7 @@
 //! - `serve`: services on an interface
 //! - `demo`: the main job in one command
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
-//! - `capture`: `--pcap`
+//! - `capture`: `--pcap`; `faults`: `--faults`
 //! - `claim`: whether somebody else has an address; `gateways`: the way to peers off the link
 //! - `limits`: how many connections, and how much in a second
 //! - `liveness`: keepalive and the user timeout
@@ -20,6 +20,7 @@ mod address;
 mod capture;
 mod claim;
 mod demo;
+mod faults;
 mod gateways;
 mod limits;
 mod liveness;

@@ -1,6 +1,7 @@
 //! `tenmil serve`: services on an interface.
 
 use super::address::{Cidr, ListenUrl};
+use super::faults::FaultsArg;
 use super::status::Status;
 use super::{
     Failure, capture, claim, failed, gateways, limits, liveness, promotion, refused, say, secrets,
@@ -13,6 +14,7 @@ use crate::engine::locals::{Listener, Owned};
 use crate::link::af_xdp::AfXdpLink;
 use crate::link::af_xdp::attachment::{self, Attachment, Request};
 use crate::link::af_xdp::program::{Verdict, XdpMode};
+use crate::link::faults::Faulty;
 use crate::link::tap::Tapped;
 use crate::service::builtin::Builtins;
 use crate::shard::clock::Clock;
@@ -77,6 +79,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
 
+    /// Lose, double, reorder and damage frames, both ways.
+    #[arg(long, value_name = "KEY=PERCENT,...", default_value = "seed=0", hide = true)]
+    faults: FaultsArg,
+
     /// How to print the status.
     #[arg(long, value_enum, default_value_t = Format::Text, hide = true)]
     status: Format,
@@ -113,7 +119,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let (attachment, links) = attachment::attach(&request(args)).map_err(refused)?;
     let mut shards = Vec::new();
     for (queue, link) in links.into_iter().enumerate() {
-        let link = Tapped::new(link, capture.clone());
+        // The capture shows what the engine receives and sends.
+        let link = Tapped::new(args.faults.on(link, queue), capture.clone());
         let claiming = args.claim.claiming(queue);
         let shard = make_shard(args, &plan, claiming, &attachment, link, clock).map_err(refused)?;
         shards.push(shard);
@@ -171,14 +178,15 @@ fn request(args: &Args) -> Request {
     }
 }
 
-pub(super) type ServeShard = Shard<Tapped<AfXdpLink>, Builtins, Answering>;
+type ServeLink = Tapped<Faulty<AfXdpLink>>;
+pub(super) type ServeShard = Shard<ServeLink, Builtins, Answering>;
 
 fn make_shard(
     args: &Args,
     plan: &Plan,
     claiming: Claiming,
     attachment: &Attachment,
-    link: Tapped<AfXdpLink>,
+    link: ServeLink,
     clock: Clock,
 ) -> anyhow::Result<ServeShard> {
     let interface = attachment.interface();

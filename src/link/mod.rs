@@ -5,9 +5,11 @@
 //!
 //! - [`memory`]: two links joined in memory, for tests, benchmarks and machines without privilege
 //! - [`tap`]: a link whose frames are written to a capture file
+//! - [`faults`]: a link that loses, doubles, reorders and damages frames on purpose
 //! - [`af_xdp`]: one AF_XDP socket on one queue of a network interface
 
 pub mod af_xdp;
+pub mod faults;
 pub mod memory;
 pub mod tap;
 
