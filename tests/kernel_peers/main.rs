@@ -6,6 +6,7 @@
 //! without it they say SKIPPED, or fail if TENMIL_REQUIRE_PRIVILEGED=1.
 //!
 //! - `network`: the namespaces; `server`: the program and its status lines; `client`: sockets
+//! - `bulk`: streams of many bytes, both roles
 //! - `frames`: frames that are wrong on purpose; `capture`: tcpdump and tshark
 //! - the others are the cases
 
@@ -13,6 +14,7 @@
 mod common;
 
 mod addresses;
+mod bulk;
 mod capture;
 mod client;
 mod demo;
@@ -21,6 +23,7 @@ mod flood;
 mod frames;
 mod hostile;
 mod limits;
+mod lossy;
 mod many;
 mod network;
 mod options;
