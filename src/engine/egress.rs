@@ -206,7 +206,11 @@ impl<S: Service> Engine<S> {
         flags: Flags,
         output: &mut Output<'_, P>,
     ) -> bool {
-        self.send_empty(slot, self.snd_nxt(slot), flags, output)
+        let seq = match self.table.slab[slot].promoted() {
+            Some(index) if !flags.rst => self.promoted[index].promoted.seq_of_ack(),
+            _ => self.snd_nxt(slot),
+        };
+        self.send_empty(slot, seq, flags, output)
     }
 
     fn send_empty<P: FramePool>(

@@ -67,12 +67,18 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let slot = self.promoted[index].conn;
+        let is_closed = self.promoted[index].promoted.window() == 0;
         let conn = &mut self.table.slab[slot];
         conn.snd_wnd = accept.window.unwrap_or(conn.snd_wnd);
         conn.touched = Tick::of(now);
         conn.attempts = 0;
         conn.clear(CHALLENGED);
-        let arrival = Arrival { ack: accept.ack, window: conn.snd_wnd, fin: accept.fin };
+        let arrival = Arrival {
+            ack: accept.ack,
+            window: conn.snd_wnd,
+            fin: accept.fin && !is_closed,
+            bare_at: (is_closed || segment.is_empty()).then_some(conn.rcv_nxt),
+        };
         let start = EthernetHeader::parse(output.bytes(&frame))?.len();
         let end = usize::from(segment.payload.end);
         let packet = &mut output.room(&mut frame)[start..end];
@@ -87,6 +93,10 @@ impl<S: Service> Engine<S> {
             }
         }
         self.sync(slot, index, now);
+        if is_closed && accept.ack_due {
+            // A probe of the window, or what was sent before it closed.
+            self.acknowledge(slot, output);
+        }
         let entry = &mut self.promoted[index];
         if matches!(entry.promoted.state(), None | Some(State::FinWait2 | State::TimeWait)) {
             // The record goes on from here, with the next segment of the batch already.

@@ -270,7 +270,8 @@ impl<S: Service> Engine<S> {
             // What takes sequence numbers and brings none of them came early; its ACK counted.
             return if accept.ack_due { Err(DropReason::OutOfOrder) } else { Ok(()) };
         }
-        if !self.has_flight_for(slot) {
+        // Who has closed has nothing to answer.
+        if self.table.slab[slot].state.can_send() && !self.has_flight_for(slot) {
             return Err(DropReason::FlightsFull);
         }
         if len > 0 && answer.closing {

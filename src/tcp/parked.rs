@@ -129,7 +129,14 @@ const MAX_WINDOW_UNSCALED: u32 = 65_535;
 fn is_acceptable(rcv_nxt: SeqNumber, rcv_wnd: u16, segment: &Segment) -> bool {
     let window = u32::from(rcv_wnd);
     match segment.len() {
+        // Deviation: the table leaves out the first number past the window, in which a peer acknowledges
+        // that has all of the window in flight. Linux takes that, too: what it acknowledges counts, and
+        // that it lives. If the window is closed, it is the number after a probe: "special allowance
+        // should be made to accept valid ACKs".
+        0 if !segment.flags.rst => segment.seq.within(rcv_nxt, (window + 1).max(2)),
         0 => segment.seq == rcv_nxt || segment.seq.within(rcv_nxt, window),
+        // A probe of a closed window brings an ACK, too.
+        _ if window == 0 && segment.seq == rcv_nxt => true,
         // Deviation: the table also tests the segment's last byte for lying in the window. A segment
         // that starts before RCV.NXT and ends past it is news too, however far it reaches.
         len => {

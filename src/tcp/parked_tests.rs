@@ -57,6 +57,28 @@ fn acking(ack: u32, segment: Segment) -> Segment {
     Segment { ack: SeqNumber(ack), ..segment }
 }
 
+#[test]
+fn a_closed_window_takes_acknowledgments_and_nothing_else() {
+    let closed = |segment: &Segment| judge(&conn(Established), SeqNumber(SND_NXT), 0, segment);
+    let is_acked = |verdict: Verdict| match verdict {
+        Verdict::Accept(accept) => {
+            assert!(accept.payload.is_empty(), "{accept:?}");
+            accept.ack == SeqNumber(SND_NXT)
+        }
+        _ => false,
+    };
+    // A bare ACK, a probe, and the ACK of who has probed.
+    for (offset, len) in [(0, 0), (0, 1), (0, 50), (1, 0)] {
+        assert!(is_acked(closed(&acking(SND_NXT, segment(ACK, offset, len)))), "{offset} {len}");
+    }
+    for (offset, len) in [(-1, 0), (-1, 1), (1, 1), (2, 0)] {
+        let verdict = closed(&acking(SND_NXT, segment(ACK, offset, len)));
+        assert_eq!(verdict, Verdict::Acknowledge(DropReason::OutOfWindow), "{offset} {len}");
+    }
+    let past = judge(&conn(Established), SeqNumber(SND_NXT), 0, &segment(RST, 1, 0));
+    assert_eq!(past, Verdict::Drop(DropReason::StrayReset), "only RCV.NXT resets");
+}
+
 fn verdict(state: State, segment: &Segment) -> Verdict {
     judge(&conn(state), SeqNumber(SND_NXT), RCV_WND, segment)
 }
@@ -129,11 +151,22 @@ fn early_data_is_not_taken_but_what_it_acknowledges_counts() {
 #[test]
 fn nothing_past_the_window_is_taken() {
     for state in SYNCHRONIZED {
-        for (offset, len) in [(100, 0), (100, 1), (5000, 10), (i32::MAX, 0), (i32::MIN, 1)] {
+        for (offset, len) in [(101, 0), (100, 1), (5000, 10), (i32::MAX, 0), (i32::MIN, 1)] {
             let past = verdict(state, &segment(ACK, offset, len));
             let expected = Verdict::Acknowledge(DropReason::OutOfWindow);
             assert_eq!(past, expected, "{state:?}: {len} bytes at {offset}");
         }
+    }
+}
+
+#[test]
+fn a_peer_with_all_of_the_window_in_flight_is_heard() {
+    // Its first segment was lost, and what it acknowledges now would be lost, too, time and again.
+    for state in [Established, FinWait1, FinWait2] {
+        let heard = verdict(state, &acking(SND_NXT, segment(ACK, i32::from(RCV_WND), 0)));
+        assert!(matches!(heard, Verdict::Accept(accept) if accept.ack == SeqNumber(SND_NXT)));
+        let reset = verdict(state, &segment(RST, i32::from(RCV_WND), 0));
+        assert_eq!(reset, Verdict::Drop(DropReason::StrayReset));
     }
 }
 
@@ -350,7 +383,7 @@ fn the_handshake_completes_with_the_exact_acknowledgment() {
         let other = in_handshake(&segment(SYN, offset, 0));
         assert!(matches!(other, Verdict::Acknowledge(_)), "{offset}: {other:?}");
     }
-    let outside = in_handshake(&acking(SND_UNA + 1, segment(ACK, 100, 0)));
+    let outside = in_handshake(&acking(SND_UNA + 1, segment(ACK, 101, 0)));
     assert_eq!(outside, Verdict::Acknowledge(DropReason::OutOfWindow));
 }
 

@@ -51,6 +51,24 @@ fn full_flights_leave_data_to_be_sent_again() {
 }
 
 #[test]
+fn full_flights_do_not_keep_a_closed_connection_from_the_peers_fin() {
+    let mut config = config();
+    config.flights_max = 1;
+    let mut host = Host::new(config, Probe::default());
+    let mut closing = Peer::opened(&mut host, "10.77.0.1:7000");
+    let fin = only(closing.tell(&mut host, ACK, b"QUIT\n"));
+    closing.take(&fin);
+    assert_eq!(closing.tell(&mut host, ACK, b""), []);
+    assert_eq!(host.state(), State::FinWait2);
+    let mut other = Peer::to(ECHO, 1);
+    other.open(&mut host);
+    assert_eq!(only(other.tell(&mut host, ACK, b"a")).payload, b"a", "this takes the flight");
+    let seen = closing.tell(&mut host, FIN, b"");
+    closing.assert_ack(&seen);
+    assert_eq!(host.dropped(DropReason::FlightsFull), 0);
+}
+
+#[test]
 fn full_paths_refuse() {
     let mut host = Host::serving();
     let mut taken = Vec::new();

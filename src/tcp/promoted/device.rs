@@ -102,8 +102,7 @@ impl phy::TxToken for AnswerToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
         let packet = &mut self.room[..len];
         let result = write(packet);
-        self.numbers.on_sent(packet);
-        *self.len = len;
+        *self.len = self.numbers.on_sent(packet);
         result
     }
 }
@@ -153,7 +152,7 @@ impl<T: Transmit> phy::TxToken for Outlet<'_, T> {
         let is_lost = room.is_none();
         let packet = room.unwrap_or(&mut self.scratch[..len]);
         let result = write(packet);
-        self.numbers.on_sent(packet);
+        let len = self.numbers.on_sent(packet);
         if !is_lost {
             self.transmit.send(len);
         }

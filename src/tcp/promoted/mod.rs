@@ -161,7 +161,7 @@ impl Promoted {
         let start = self.open_congestion_window(isn + 1, &mut ack, mss, now, scratch);
         (ack.fin, ack.window) = (handover.peer_closed, window);
         self.feed(&ack, now);
-        self.numbers = Numbers { shift: snd_una.since(start), snd_nxt: snd_una, sent: snd_una };
+        self.numbers = Numbers::of(handover, in_flight, start);
         self.note_peer_close();
         let expected = if handover.peer_closed { State::CloseWait } else { State::Established };
         if self.state() != Some(expected) || self.write(in_flight) != in_flight.len() {
@@ -169,7 +169,7 @@ impl Promoted {
         }
         // What is in flight is sent already, so is the acknowledgment of a FIN.
         while self.egress(now, &mut Discard, scratch) == PollResult::SocketStateChanged {}
-        (self.numbers.snd_nxt, self.numbers.sent) = (self.queued, self.queued);
+        self.numbers.all_sent(self.queued);
         true
     }
 
@@ -222,7 +222,13 @@ impl Promoted {
         now: Instant,
         answer: &mut [u8],
     ) -> usize {
+        let news = arrival.ack != self.snd_una() || arrival.fin;
         let (start, end) = self.numbers.on_received(packet, arrival);
+        if start == end && !news && self.is_only_fin_out() {
+            // Three of these would have smoltcp stop the timer of the FIN, and send it never again:
+            // its fast retransmission looks for data.
+            return 0;
+        }
         if start.after(self.rcv_nxt()) && end.after(self.early) {
             self.early = end;
         }
@@ -240,7 +246,8 @@ impl Promoted {
 
     /// Sends what can be sent now.
     fn send<T: Transmit>(&mut self, now: Instant, transmit: &mut T, scratch: &mut [u8]) {
-        loop {
+        // smoltcp forgets a fast retransmission, and every timer with it, that finds no room.
+        while transmit.is_ready() {
             // Whole segments while there is more to come (RFC 9293 section 3.8.6.2.1), but the last
             // one does not wait for an acknowledgment (section 3.7.4).
             let unsent = self.queued.since(self.numbers.sent);
@@ -382,11 +389,23 @@ impl Promoted {
         self.queued - queued + u32::from(fin_is_acked)
     }
 
+    /// Whether nothing but the FIN was sent and not yet acknowledged.
+    fn is_only_fin_out(&self) -> bool {
+        let state = self.state();
+        matches!(state, Some(State::FinWait1 | State::Closing | State::LastAck))
+            && self.socket().send_queue() == 0
+    }
+
     /// SND.NXT.
     pub fn snd_nxt(&self) -> SeqNumber {
         // A probe of a closed window may have been acknowledged further than anything was sent.
         let una = self.snd_una();
         if una.after(self.numbers.snd_nxt) { una } else { self.numbers.snd_nxt }
+    }
+
+    /// SEG.SEQ of a bare ACK: SND.NXT, if that is within the window.
+    pub fn seq_of_ack(&mut self) -> SeqNumber {
+        self.numbers.seq_of_ack()
     }
 
     /// RCV.NXT.
