@@ -99,6 +99,8 @@ pub mod link;
 pub mod load;
 pub mod service;
 pub mod shard;
+#[cfg(test)]
+mod sim;
 pub mod tcp;
 pub mod time;
 pub mod wire;

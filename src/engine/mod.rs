@@ -36,6 +36,8 @@ pub mod counters;
 mod egress;
 mod icmp;
 mod ingress;
+#[cfg(test)]
+mod invariants;
 pub mod locals;
 mod messages;
 mod neighbor;

@@ -47,6 +47,12 @@ fn deadline(conn: &Conn, profile: &Profile, time_wait: Duration) -> Option<Tick>
 }
 
 impl<S: Service> Engine<S> {
+    /// When the timer of the record in `slot` is due, or `None` if it needs none.
+    #[cfg(test)]
+    pub(super) fn deadline_of(&self, slot: u32) -> Option<Tick> {
+        deadline(&self.table.slab[slot], self.profile(slot), self.config.time_wait)
+    }
+
     /// Does what is due at `now`, a bounded piece of it: [`Engine::next_timer`] tells if more is.
     /// Appends the frames to send to `tx`, within its capacity.
     pub fn handle_timers<P: FramePool>(&mut self, now: Instant, pool: &mut P, tx: &mut Vec<Frame>) {

@@ -98,4 +98,4 @@ pub fn on_data(conn: &mut Context<'_>, bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 #[path = "line_tests.rs"]
-mod tests;
+pub(crate) mod tests;

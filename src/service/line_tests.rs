@@ -60,7 +60,7 @@ impl Line {
 /// What the service's documentation says, for the whole input at once: what is sent, and whether
 /// the connection is closed. Of a line that has not ended, nothing is known to be sent yet but what
 /// cannot become `PING` or `QUIT`.
-fn model(input: &[u8]) -> (Vec<u8>, bool) {
+pub(crate) fn model(input: &[u8]) -> (Vec<u8>, bool) {
     let mut sent = Vec::new();
     for line in input.split_inclusive(|&byte| byte == b'\n') {
         match line {

@@ -55,6 +55,8 @@ fn smoltcp_outside_of_its_places_is_found() {
     assert_eq!(lines(smoltcp, "src/tcp/promoted.rs", stack), NONE);
     assert_eq!(lines(smoltcp, "src/tcp/promoted/socket.rs", stack), NONE);
     assert_eq!(lines(smoltcp, "src/engine/control.rs", stack), NONE);
+    assert_eq!(lines(smoltcp, "src/sim/reference.rs", stack), NONE);
+    assert_eq!(lines(smoltcp, "src/sim/scripted.rs", stack), [1, 2, 2]);
     assert_eq!(lines(smoltcp, "src/wire/mod.rs", stack), [1, 2]);
     assert_eq!(lines(smoltcp, "src/tcp/parked.rs", stack), [1, 2, 2]);
     assert_eq!(lines(smoltcp, "src/wireless.rs", "use smoltcp::wire::X;"), [1]);

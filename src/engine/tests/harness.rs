@@ -1,6 +1,6 @@
 //! An engine with its pool, its clock and a service that takes notes.
 
-use crate::conn::record::{CLOSE_DUE, NONE, State};
+use crate::conn::record::State;
 use crate::conn::slab::ConnId;
 use crate::drops::DropReason;
 use crate::engine::config::Config;
@@ -10,7 +10,7 @@ use crate::frame::{Frame, FramePool};
 use crate::service::builtin::{Builtin, Builtins};
 use crate::service::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
-use crate::time::{Duration, Instant, Tick};
+use crate::time::{Duration, Instant};
 use crate::wire::addr::{Address, Endpoint, Secret};
 use crate::wire::ethernet::{EthernetHeader, Mac};
 use crate::wire::packet::{Control, ControlKind, Packet, parse};
@@ -281,75 +281,8 @@ impl<S: Service> Host<S> {
         self.engine.connection_from(&mut 0).expect("a connection")
     }
 
-    /// A promoted connection and its record agree.
-    fn check_promoted(&self, slot: u32, index: u32) {
-        let engine = &self.engine;
-        let (conn, entry) = (&engine.table.slab[slot], &engine.promoted[index]);
-        assert_eq!((entry.conn, entry.is_due), (slot, false), "a place belongs to one connection");
-        let promoted = &entry.promoted;
-        assert_eq!((promoted.snd_una(), promoted.rcv_nxt()), (conn.snd_una, conn.rcv_nxt));
-        let state = promoted.state();
-        let half_read = conn.state == State::Established && state == Some(State::CloseWait);
-        assert!(state == Some(conn.state) || half_read, "{state:?} for {conn:?}");
-        if promoted.is_outstanding() {
-            let next = engine.next_timer(self.now).expect("a timer runs");
-            let deadline = entry.deadline.start(self.now).max(self.now);
-            assert!(next <= deadline, "and is looked at in time: {next:?} {:?}", entry.deadline);
-        }
-    }
-
     /// Every table agrees with every other.
     pub(super) fn check(&self) {
-        let engine = &self.engine;
-        let mut half_open = 0;
-        let mut promoted = 0;
-        let (mut live, mut writable, mut timed, mut flights) = (0, 0, 0, 0);
-        for slot in 0..engine.table.slab.touched() {
-            let conn = &engine.table.slab[slot];
-            if conn.state == State::Free {
-                assert!(!conn.links.is_linked() && conn.flight == NONE, "free: {conn:?}");
-                continue;
-            }
-            live += 1;
-            writable += u64::from(conn.state.can_send());
-            half_open += u64::from(conn.state == State::SynReceived);
-            timed += usize::from(conn.links.is_linked());
-            let flow = engine.table.flow(slot);
-            let hash = engine.table.hash(&flow);
-            assert_eq!(engine.table.find(&flow, hash), Some(slot), "the index finds {conn:?}");
-            let needs_timer = matches!(
-                conn.state,
-                State::SynSent | State::SynReceived | State::FinWait2 | State::TimeWait
-            ) || conn.has(CLOSE_DUE);
-            assert!(!needs_timer || conn.links.is_linked(), "{conn:?} has a timer");
-            let needs_flight =
-                matches!(conn.state, State::FinWait1 | State::Closing | State::LastAck);
-            assert!(!needs_flight || conn.flight != NONE, "{conn:?} has its FIN in flight");
-            if let Some(index) = conn.promoted() {
-                promoted += 1;
-                self.check_promoted(slot, index);
-            } else if conn.flight != NONE {
-                flights += 1;
-                let flight = &engine.flights[conn.flight];
-                assert_eq!(flight.conn, slot, "a flight belongs to one connection");
-                assert!(engine.flights.sequence_len(conn.flight) > 0, "a flight holds something");
-                assert_eq!(flight.fin, needs_flight, "a FIN is in flight where the state says so");
-                let next = engine.next_timer(self.now).expect("a timer runs");
-                assert!(next <= flight.deadline.start(self.now), "and is looked at in time");
-            }
-        }
-        assert_eq!(live, engine.table.slab.len(), "records");
-        assert_eq!((timed, flights), (engine.wheel.len(), engine.flights.len()), "timers, flights");
-        assert_eq!(engine.flight_wheel.len(), flights, "every flight has a timer");
-        let counters = engine.counters();
-        assert_eq!((counters.connections, counters.established), (u64::from(live), writable));
-        assert_eq!(counters.half_open, half_open, "half-open");
-        assert_eq!(counters.promoted, promoted, "promoted");
-        assert_eq!(engine.promoted.len() as u64, promoted, "every place belongs to a connection");
-        if let Some(due) = engine.next_timer(self.now) {
-            assert!(
-                Tick::of(due).0.wrapping_sub(Tick::of(self.now).0) < 1 << 31 || due <= self.now
-            );
-        }
+        self.engine.check(self.now);
     }
 }

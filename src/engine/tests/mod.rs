@@ -13,7 +13,6 @@
 //! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `simultaneous`: SYNs that cross
-//! - `soak`: two engines over a bad wire
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
@@ -37,7 +36,6 @@ mod peer;
 mod prefixes;
 mod promotion;
 mod simultaneous;
-mod soak;
 mod sources;
 mod time_wait;
 
