@@ -81,7 +81,8 @@ fn assert_server_gets_through(test: &str, to: &str, habit: Habit) {
     let args = [&["--faults", FAULTS], DEFAULT_ARGS].concat();
     let mut server = Server::start_with(&network, &args);
     network.in_client(|| assert_bulk_echo(to, total()));
-    let status = server.wait_until("no connection", |status| status.connections == 0);
+    let status = server.settled();
+    server.wait_until("no connection", |status| status.connections == 0);
     assert!(!status.dropped.is_empty(), "some came twice, damaged or late");
     server.stop();
 }
