@@ -19,7 +19,7 @@ pub struct Counters {
     pub connected: u64,
     /// Ended connections, by [`CloseReason`], in the order of [`CloseReason::ALL`].
     pub closed: [u64; CloseReason::ALL.len()],
-    /// Segments sent again after a timeout.
+    /// Segments sent again, after a timeout or duplicate ACKs.
     pub retransmitted: u64,
     /// Keepalive probes sent.
     pub probes: u64,

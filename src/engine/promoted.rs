@@ -230,6 +230,7 @@ impl<S: Service> Engine<S> {
         let ethernet = &self.table.paths[self.table.slab[slot].path].ethernet;
         let mut frames = Frames { output, counters: &mut self.counters, ethernet };
         self.promoted.send(index, now, &mut frames);
+        self.counters.retransmitted += u64::from(self.promoted[index].promoted.take_repeated());
         self.sync(slot, index, now);
         let state = self.promoted[index].promoted.state();
         match (self.table.slab[slot].state, state) {

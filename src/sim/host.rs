@@ -39,6 +39,11 @@ impl<S: Service> Host<S> {
         Host { engine, link, wire, tx: Vec::with_capacity(room.queue), totals }
     }
 
+    /// How many frames were lost since the ring was full.
+    pub(super) fn lost(&self) -> u64 {
+        self.link.stats().rx_ring_full
+    }
+
     /// Receives what arrives at `now`, lets the timers run and then `work`, as a shard's driver does.
     /// Returns what is sent.
     pub(super) fn step(

@@ -100,7 +100,7 @@ impl Simulation {
         }
         let talks = self.client.engine.service().talks.iter();
         let talks = talks.chain(self.reference.talks()).chain(self.scripted.talks());
-        Outcome::new(talks.cloned().collect(), &self.server.engine, &self.client.engine)
+        Outcome::new(talks.cloned().collect(), &self.server, &self.client)
     }
 
     /// Goes to the next moment at which something happens; false if there is none.

@@ -3,7 +3,7 @@
 //! Packets start at the IP header. Checksums of received packets were verified when they were parsed;
 //! those of sent packets are computed here, once their numbers are final.
 
-use super::numbers::Numbers;
+use super::numbers::{self, Numbers};
 use smoltcp::phy::{self, Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
@@ -103,6 +103,7 @@ impl phy::TxToken for AnswerToken<'_> {
         let packet = &mut self.room[..len];
         let result = write(packet);
         *self.len = self.numbers.on_sent(packet);
+        numbers::fill_checksum(&mut packet[..*self.len]);
         result
     }
 }
@@ -154,6 +155,7 @@ impl<T: Transmit> phy::TxToken for Outlet<'_, T> {
         let result = write(packet);
         let len = self.numbers.on_sent(packet);
         if !is_lost {
+            numbers::fill_checksum(&mut packet[..len]);
             self.transmit.send(len);
         }
         result

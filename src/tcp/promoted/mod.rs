@@ -12,64 +12,28 @@
 //!
 //! - [`device`]: packets in and out
 //! - `numbers`: the shift
+//! - `takeover`: from a record to a socket
 //! - [`pool`]: a fixed number of connections, with their timers
 
 pub mod device;
 mod numbers;
 pub mod pool;
+mod takeover;
 
 pub use numbers::Arrival;
+pub use takeover::Handover;
 
-use crate::conn::record::{Conn, SACK_PERMITTED, State};
+use crate::conn::record::State;
 use crate::time::Instant;
 use crate::wire::addr::{Endpoint, FlowKey};
-use crate::wire::emit::{self, Outgoing};
-use crate::wire::ethernet::{self, EthernetHeader};
-use crate::wire::packet::{Flags, SynOptions, smoltcp_address};
+use crate::wire::packet::smoltcp_address;
 use crate::wire::seq::SeqNumber;
-use device::{Answer, Discard, Egress, Ingress, Transmit, capabilities};
+use device::{Answer, Egress, Ingress, Transmit, capabilities};
 use numbers::Numbers;
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
-use smoltcp::socket::tcp::{self, CongestionControl, Socket, SocketBuffer};
+use smoltcp::socket::tcp::{self, Socket, SocketBuffer};
 use smoltcp::time::Instant as SmolInstant;
-use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint, TcpPacket};
-
-/// What a record hands over to a socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Handover {
-    /// The connection.
-    pub flow: FlowKey,
-    /// SND.UNA.
-    pub snd_una: SeqNumber,
-    /// RCV.NXT, past the peer's FIN if that came.
-    pub rcv_nxt: SeqNumber,
-    /// SEG.WND of the newest segment, not scaled.
-    pub window: u16,
-    /// The peer's window scale, if its SYN had one.
-    pub wscale: Option<u8>,
-    /// The largest payload to send in one segment, in bytes.
-    pub mss: u16,
-    /// Whether selective acknowledgments were agreed on.
-    pub sack_permitted: bool,
-    /// Whether the peer has closed its direction.
-    pub peer_closed: bool,
-}
-
-impl Handover {
-    /// What `conn` says, which is in ESTABLISHED or CLOSE-WAIT.
-    pub fn of(conn: &Conn, flow: FlowKey) -> Handover {
-        Handover {
-            flow,
-            snd_una: conn.snd_una,
-            rcv_nxt: conn.rcv_nxt,
-            window: conn.snd_wnd,
-            wscale: conn.wscale(),
-            mss: conn.mss,
-            sack_permitted: conn.has(SACK_PERMITTED),
-            peer_closed: conn.state == State::CloseWait,
-        }
-    }
-}
+use smoltcp::wire::{HardwareAddress, IpCidr};
 
 /// A connection carried by a socket, or room for one.
 pub struct Promoted {
@@ -107,98 +71,6 @@ impl Promoted {
             early: SeqNumber(0),
             peer_closed: false,
         }
-    }
-
-    /// Takes a connection over, in ESTABLISHED or CLOSE-WAIT, with `in_flight` sent and not yet
-    /// acknowledged. Returns whether the socket came to the same state.
-    fn adopt(
-        &mut self,
-        handover: &Handover,
-        in_flight: &[u8],
-        now: Instant,
-        scratch: &mut [u8],
-    ) -> bool {
-        let Handover { flow, snd_una, rcv_nxt, window, wscale, mss, .. } = *handover;
-        let read = rcv_nxt - u32::from(handover.peer_closed);
-        (self.flow, self.read, self.early) = (flow, read, read);
-        self.queued = snd_una;
-        self.peer_closed = false;
-        self.set_mss(mss);
-        let socket = self.socket_mut();
-        // A socket that was used before is reset by `abort` and `listen`, all but these.
-        socket.abort();
-        socket.set_congestion_control(CongestionControl::Reno);
-        socket.set_ack_delay(None);
-        socket.set_nagle_enabled(false);
-        let port = flow.local.port;
-        let addr = Some(smoltcp_address(&flow.local.addr));
-        if socket.listen(IpListenEndpoint { addr, port }).is_err() {
-            return false;
-        }
-        let syn = Handshake {
-            seq: read - 1,
-            ack: None,
-            fin: false,
-            window: u16::MAX,
-            options: SynOptions { mss: Some(mss), wscale, sack_permitted: handover.sack_permitted },
-        };
-        self.feed(&syn, now);
-        self.numbers = Numbers::default();
-        if self.egress(now, &mut Discard, scratch) == PollResult::None {
-            return false;
-        }
-        let header_len = if flow.local.addr.is_v4() { 20 } else { 40 };
-        let syn_ack = TcpPacket::new_unchecked(&scratch[header_len..]);
-        let isn = SeqNumber(syn_ack.seq_number().0.cast_unsigned());
-        let mut ack = Handshake {
-            seq: read,
-            ack: Some(isn + 1),
-            fin: false,
-            window: u16::MAX,
-            options: SynOptions::default(),
-        };
-        self.feed(&ack, now);
-        let start = self.open_congestion_window(isn + 1, &mut ack, mss, now, scratch);
-        (ack.fin, ack.window) = (handover.peer_closed, window);
-        self.feed(&ack, now);
-        self.numbers = Numbers::of(handover, in_flight, start);
-        self.note_peer_close();
-        let expected = if handover.peer_closed { State::CloseWait } else { State::Established };
-        if self.state() != Some(expected) || self.write(in_flight) != in_flight.len() {
-            return false;
-        }
-        // What is in flight is sent already, so is the acknowledgment of a FIN.
-        while self.egress(now, &mut Discard, scratch) == PollResult::SocketStateChanged {}
-        self.numbers.all_sent(self.queued);
-        true
-    }
-
-    /// Opens the congestion window to that of a new connection (RFC 6928 section 2: ten segments, up
-    /// to 14,600 bytes), as far as smoltcp's, which starts at 2 KiB, allows: it grows by what is
-    /// acknowledged, so that is what happens, unseen. `start` is smoltcp's SND.NXT, and `ack` ends up
-    /// acknowledging the new one, which is returned.
-    fn open_congestion_window(
-        &mut self,
-        start: SeqNumber,
-        ack: &mut Handshake,
-        mss: u16,
-        now: Instant,
-        scratch: &mut [u8],
-    ) -> SeqNumber {
-        const SMOLTCPS: u32 = 2048;
-        static SEGMENT: [u8; 1460] = [0; 1460];
-        let segment = &SEGMENT[..SEGMENT.len().min(usize::from(mss))];
-        let mss = u32::from(mss);
-        let rounds = ((10 * mss).min(14_600.max(2 * mss)).saturating_sub(SMOLTCPS)) / mss;
-        let mut next = start;
-        for _ in 0..rounds {
-            next += u32::try_from(self.write(segment)).unwrap_or_default();
-            self.egress(now, &mut Discard, scratch);
-            ack.ack = Some(next);
-            self.feed(ack, now);
-        }
-        self.queued = self.queued - next.since(start);
-        next
     }
 
     /// Sends segments of at most `mss` bytes from now on.
@@ -270,46 +142,6 @@ impl Promoted {
     ) -> PollResult {
         let mut device = Egress { mtu: self.mtu, transmit, scratch, numbers: &mut self.numbers };
         self.interface.poll_egress(smoltcp_instant(now), &mut device, &mut self.sockets)
-    }
-
-    /// Starts the timer for probes of a closed window. smoltcp does so when a segment closes it; but
-    /// if it was closed already when data in flight was due to be sent again, no timer runs.
-    fn probe_later(&mut self, now: Instant) {
-        let unshifted = self.snd_una() - self.numbers.shift;
-        let ack = Handshake {
-            seq: self.rcv_nxt(),
-            ack: Some(unshifted),
-            fin: false,
-            window: 0,
-            options: SynOptions::default(),
-        };
-        self.feed(&ack, now);
-    }
-
-    /// Gives smoltcp a segment that the peer did not send.
-    fn feed(&mut self, segment: &Handshake, now: Instant) {
-        const ROOM: usize = 128;
-        let (mut room, mut answer) = ([0; ROOM], [0; ROOM]);
-        let header = EthernetHeader::new([0; 6], [0; 6], ethernet::IPV4);
-        let FlowKey { remote, local } = self.flow;
-        let outgoing = Outgoing {
-            ethernet: &header,
-            flow: FlowKey { remote: local, local: remote },
-            seq: segment.seq,
-            ack: segment.ack.unwrap_or_default(),
-            flags: Flags {
-                syn: segment.ack.is_none(),
-                ack: segment.ack.is_some(),
-                fin: segment.fin,
-                rst: false,
-            },
-            window: segment.window,
-            options: segment.options,
-            payload: &[],
-        };
-        if let Some(len) = emit::emit(&mut room, &outgoing) {
-            self.ingress(&room[header.len()..len], now, &mut answer);
-        }
     }
 
     /// Queues as much from the front of `bytes` as there is room for, and returns how much.
@@ -396,6 +228,11 @@ impl Promoted {
             && self.socket().send_queue() == 0
     }
 
+    /// How many segments were sent again since this was last asked.
+    pub fn take_repeated(&mut self) -> u32 {
+        core::mem::take(&mut self.numbers.repeated)
+    }
+
     /// SND.NXT.
     pub fn snd_nxt(&self) -> SeqNumber {
         // A probe of a closed window may have been acknowledged further than anything was sent.
@@ -444,16 +281,6 @@ impl Promoted {
     }
 }
 
-/// A segment without data that leads smoltcp somewhere; a SYN if it acknowledges nothing.
-struct Handshake {
-    seq: SeqNumber,
-    /// In smoltcp's numbers.
-    ack: Option<SeqNumber>,
-    fin: bool,
-    window: u16,
-    options: SynOptions,
-}
-
 /// The smallest MTU that IPv6 knows, in bytes (RFC 8200 section 5).
 const IPV6_MTU_MIN: usize = 1280;
 
@@ -484,7 +311,3 @@ fn interface(mtu: usize) -> Interface {
 fn smoltcp_instant(now: Instant) -> SmolInstant {
     SmolInstant::from_micros(now.micros() as i64)
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

@@ -31,6 +31,8 @@ pub(super) struct Numbers {
     pub(super) scale: u8,
     /// The number after the segment that smoltcp sent last.
     pub(super) sent: SeqNumber,
+    /// How many segments were sent again.
+    pub(super) repeated: u32,
 }
 
 /// What of a received segment smoltcp is told differently.
@@ -67,6 +69,7 @@ impl Numbers {
             told_window: window,
             scale,
             sent: snd_una,
+            repeated: 0,
         }
     }
 
@@ -75,10 +78,9 @@ impl Numbers {
         (self.snd_nxt, self.told_nxt, self.sent) = (end, end, end);
     }
 
-    /// Shifts what smoltcp sends, an IP packet without a TCP checksum, and completes it. Returns its
-    /// length.
+    /// Shifts what smoltcp sends, an IP packet without a TCP checksum. Returns its length.
     pub(super) fn on_sent(&mut self, mut packet: &mut [u8]) -> usize {
-        let (source, target, start) = ip_header(packet);
+        let (_, _, start) = ip_header(packet);
         let mut tcp = TcpPacket::new_unchecked(&mut packet[start..]);
         let mut seq = SeqNumber(tcp.seq_number().0.cast_unsigned()) + self.shift;
         self.sent = seq + u32::try_from(tcp.segment_len()).unwrap_or_default();
@@ -97,12 +99,13 @@ impl Numbers {
             packet = &mut packet[..header_len + fits];
             set_ip_len(packet);
         }
-        let mut tcp = TcpPacket::new_unchecked(&mut packet[start..]);
+        let tcp = TcpPacket::new_unchecked(&packet[start..]);
         let end = seq + u32::try_from(tcp.segment_len()).unwrap_or_default();
+        // A probe of a closed window is none.
+        self.repeated += u32::from(end != seq && seq.before(self.snd_nxt) && self.window > 0);
         if end.after(self.snd_nxt) {
             self.snd_nxt = end;
         }
-        tcp.fill_checksum(&smoltcp_address(&source), &smoltcp_address(&target));
         packet.len()
     }
 
@@ -187,6 +190,13 @@ impl Numbers {
         let len = tcp.segment_len() - usize::from(arrival.fin);
         (seq, seq + u32::try_from(len).unwrap_or_default())
     }
+}
+
+/// Sets the TCP checksum of an IP packet.
+pub(super) fn fill_checksum(packet: &mut [u8]) {
+    let (source, target, start) = ip_header(packet);
+    let mut tcp = TcpPacket::new_unchecked(&mut packet[start..]);
+    tcp.fill_checksum(&smoltcp_address(&source), &smoltcp_address(&target));
 }
 
 fn wire(seq: SeqNumber) -> TcpSeqNumber {
