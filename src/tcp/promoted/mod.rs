@@ -12,12 +12,14 @@
 //!
 //! - [`device`]: packets in and out
 //! - `numbers`: the shift
+//! - `recovery`: what SACK blocks say about losses
 //! - `takeover`: from a record to a socket
 //! - [`pool`]: a fixed number of connections, with their timers
 
 pub mod device;
 mod numbers;
 pub mod pool;
+mod recovery;
 mod takeover;
 
 pub use numbers::Arrival;
@@ -30,6 +32,7 @@ use crate::wire::packet::smoltcp_address;
 use crate::wire::seq::SeqNumber;
 use device::{Answer, Egress, Ingress, Transmit, capabilities};
 use numbers::Numbers;
+use recovery::Recovery;
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{self, Socket, SocketBuffer};
 use smoltcp::time::Instant as SmolInstant;
@@ -43,6 +46,7 @@ pub struct Promoted {
     flow: FlowKey,
     mtu: usize,
     numbers: Numbers,
+    recovery: Recovery,
     /// The number after the last byte that was ever queued.
     queued: SeqNumber,
     /// The number of the first byte that is not read.
@@ -66,6 +70,7 @@ impl Promoted {
             flow: FlowKey { remote: Endpoint::default(), local: Endpoint::default() },
             mtu: IPV6_MTU_MIN,
             numbers: Numbers::default(),
+            recovery: Recovery::default(),
             queued: SeqNumber(0),
             read: SeqNumber(0),
             early: SeqNumber(0),
@@ -94,9 +99,10 @@ impl Promoted {
         now: Instant,
         answer: &mut [u8],
     ) -> usize {
-        let news = arrival.ack != self.snd_una() || arrival.fin;
+        let acks_news = arrival.ack != self.snd_una();
+        let reports_gap = self.numbers.reports_gap(packet, arrival.ack);
         let (start, end) = self.numbers.on_received(packet, arrival);
-        if start == end && !news && self.is_only_fin_out() {
+        if start == end && !acks_news && !arrival.fin && self.is_only_fin_out() {
             // Three of these would have smoltcp stop the timer of the FIN, and send it never again:
             // its fast retransmission looks for data.
             return 0;
@@ -104,7 +110,12 @@ impl Promoted {
         if start.after(self.rcv_nxt()) && end.after(self.early) {
             self.early = end;
         }
-        self.ingress(packet, now, answer)
+        let len = self.ingress(packet, now, answer);
+        let snd_nxt = self.snd_nxt();
+        if self.recovery.on_ack(arrival.ack, acks_news, reports_gap, snd_nxt, now) {
+            (0..recovery::DUPLICATES).for_each(|_| self.acknowledge_again(now));
+        }
+        len
     }
 
     fn ingress(&mut self, packet: &[u8], now: Instant, answer: &mut [u8]) -> usize {

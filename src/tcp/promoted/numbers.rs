@@ -8,7 +8,7 @@ use super::Handover;
 use crate::wire::addr::Address;
 use crate::wire::packet::smoltcp_address;
 use crate::wire::seq::SeqNumber;
-use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket, TcpSeqNumber};
 
 /// The shift, and how far it has been sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,6 +153,26 @@ impl Numbers {
             }
             window => window,
         }
+    }
+
+    /// Whether a received IP packet, which acknowledges up to `ack`, has SACK blocks past that: what is
+    /// between was lost, or overtaken. A block below it reports what came twice (RFC 2883).
+    pub(super) fn reports_gap(&self, packet: &[u8], ack: SeqNumber) -> bool {
+        let (_, _, start) = ip_header(packet);
+        let tcp = TcpPacket::new_unchecked(&packet[start..]);
+        let mut options = tcp.options();
+        while let Ok((rest, option)) = TcpOption::parse(options) {
+            match option {
+                TcpOption::EndOfList => break,
+                TcpOption::SackRange(blocks) => {
+                    return blocks.iter().flatten().any(|&(left, right)| {
+                        SeqNumber(left).after(ack) && !SeqNumber(right).after(self.snd_nxt)
+                    });
+                }
+                _ => options = rest,
+            }
+        }
+        false
     }
 
     /// Rewrites a received IP packet for smoltcp, and returns where its data begins and ends.

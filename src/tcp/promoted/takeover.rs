@@ -3,6 +3,7 @@
 use super::Promoted;
 use super::device::Discard;
 use super::numbers::Numbers;
+use super::recovery::Recovery;
 use crate::conn::record::{Conn, SACK_PERMITTED, State};
 use crate::time::Instant;
 use crate::wire::addr::FlowKey;
@@ -105,6 +106,7 @@ impl Promoted {
         (ack.fin, ack.window) = (handover.peer_closed, window);
         self.feed(&ack, now);
         self.numbers = Numbers::of(handover, in_flight, start);
+        self.recovery = Recovery::default();
         self.note_peer_close();
         let expected = if handover.peer_closed { State::CloseWait } else { State::Established };
         if self.state() != Some(expected) || self.write(in_flight) != in_flight.len() {
@@ -147,12 +149,21 @@ impl Promoted {
     /// Starts the timer for probes of a closed window. smoltcp does so when a segment closes it; but
     /// if it was closed already when data in flight was due to be sent again, no timer runs.
     pub(super) fn probe_later(&mut self, now: Instant) {
+        self.feed_duplicate(0, now);
+    }
+
+    /// Tells smoltcp once more what is acknowledged: for the third time it sends the next segment again.
+    pub(super) fn acknowledge_again(&mut self, now: Instant) {
+        self.feed_duplicate(self.numbers.told_window, now);
+    }
+
+    fn feed_duplicate(&mut self, window: u16, now: Instant) {
         let unshifted = self.snd_una() - self.numbers.shift;
         let ack = Handshake {
             seq: self.rcv_nxt(),
             ack: Some(unshifted),
             fin: false,
-            window: 0,
+            window,
             options: SynOptions::default(),
         };
         self.feed(&ack, now);
