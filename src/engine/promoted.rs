@@ -82,9 +82,12 @@ impl<S: Service> Engine<S> {
         let start = EthernetHeader::parse(output.bytes(&frame))?.len();
         let end = usize::from(segment.payload.end);
         let packet = &mut output.room(&mut frame)[start..end];
-        let answer = self.promoted.receive(index, packet, &arrival, now);
+        let (answer, is_final) = self.promoted.receive(index, packet, &arrival, now);
         output.reuse(frame);
-        if let Some(answer) = answer {
+        if is_final {
+            // It says how much room there is before the service has read: better after that.
+            self.promoted[index].owes_ack = true;
+        } else if let Some(answer) = answer {
             let ethernet = &self.table.paths[self.table.slab[slot].path].ethernet;
             let mut frames = Frames { output, counters: &mut self.counters, ethernet };
             if let Some(room) = frames.room(answer.len()) {
@@ -229,7 +232,12 @@ impl<S: Service> Engine<S> {
     ) {
         let ethernet = &self.table.paths[self.table.slab[slot].path].ethernet;
         let mut frames = Frames { output, counters: &mut self.counters, ethernet };
+        let before = frames.counters.tx;
         self.promoted.send(index, now, &mut frames);
+        let owes_ack = core::mem::take(&mut self.promoted[index].owes_ack);
+        if owes_ack && self.counters.tx == before {
+            self.acknowledge(slot, output);
+        }
         self.counters.retransmitted += u64::from(self.promoted[index].promoted.take_repeated());
         self.sync(slot, index, now);
         let state = self.promoted[index].promoted.state();

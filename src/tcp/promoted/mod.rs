@@ -129,14 +129,14 @@ impl Promoted {
 
     /// Sends what can be sent now.
     fn send<T: Transmit>(&mut self, now: Instant, transmit: &mut T, scratch: &mut [u8]) {
-        // smoltcp forgets a fast retransmission, and every timer with it, that finds no room.
-        while transmit.is_ready() {
+        loop {
             // Whole segments while there is more to come (RFC 9293 section 3.8.6.2.1), but the last
             // one does not wait for an acknowledgment (section 3.7.4).
             let unsent = self.queued.since(self.numbers.sent);
             let is_more = unsent.cast_signed() >= i32::try_from(self.mtu).unwrap_or(i32::MAX);
             self.socket_mut().set_nagle_enabled(is_more);
-            if self.egress(now, transmit, scratch) == PollResult::None {
+            // smoltcp forgets a fast retransmission, and every timer with it, that finds no room.
+            if !transmit.is_ready() || self.egress(now, transmit, scratch) == PollResult::None {
                 break;
             }
         }

@@ -23,6 +23,8 @@ pub struct Entry {
     pub deadline: Tick,
     /// Whether a segment was taken and what follows from it is yet to be done.
     pub is_due: bool,
+    /// Whether an ACK is owed that smoltcp takes for sent.
+    pub owes_ack: bool,
     links: Links,
 }
 
@@ -72,6 +74,7 @@ impl Pool {
             received: Tick(0),
             deadline: Tick(0),
             is_due: false,
+            owes_ack: false,
             links: Links::UNLINKED,
         };
         Pool {
@@ -118,7 +121,7 @@ impl Pool {
             self.free.push(index);
             return None;
         }
-        (entry.conn, entry.is_due) = (conn, false);
+        (entry.conn, entry.is_due, entry.owes_ack) = (conn, false, false);
         (entry.progress, entry.received) = (Tick::of(now), Tick::of(now));
         Some(index)
     }
@@ -131,17 +134,20 @@ impl Pool {
         self.free.push(index);
     }
 
-    /// Gives connection `index` a received IP packet, which is rewritten, and sends the answer to it.
+    /// Gives connection `index` a received IP packet, which is rewritten. Returns the answer to it, an IP
+    /// packet, and whether that acknowledges everything there is.
     pub fn receive(
         &mut self,
         index: u32,
         packet: &mut [u8],
         arrival: &Arrival,
         now: Instant,
-    ) -> Option<&[u8]> {
+    ) -> (Option<&[u8]>, bool) {
         let promoted = &mut self.entries[index as usize].promoted;
+        let had = promoted.rcv_nxt();
         let len = promoted.receive(packet, arrival, now, &mut self.scratch);
-        (len > 0).then_some(&self.scratch[..len])
+        let is_final = len > 0 && promoted.rcv_nxt() != had && !promoted.has_early();
+        ((len > 0).then_some(&self.scratch[..len]), is_final)
     }
 
     /// Sends what connection `index` can send now.
