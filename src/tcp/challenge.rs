@@ -72,5 +72,6 @@ pub fn is_challenge(segment: &Segment, reason: DropReason) -> bool {
 /// Whether `segment` is a keepalive probe: it tells what the peer was last told, and only the peer
 /// knows both numbers (RFC 9293 section 3.8.4).
 pub fn is_probe(conn: &Conn, segment: &Segment) -> bool {
-    segment.flags.ack && segment.seq + 1 == conn.rcv_nxt && segment.ack == conn.snd_una
+    let is_bare = !(segment.flags.syn || segment.flags.rst || segment.flags.fin);
+    is_bare && segment.flags.ack && segment.seq + 1 == conn.rcv_nxt && segment.ack == conn.snd_una
 }

@@ -68,6 +68,18 @@ fn a_keepalive_probe_is_answered_where_it_came_from() {
 }
 
 #[test]
+fn a_syn_with_the_numbers_of_a_probe_moves_nothing() {
+    let mut host = Host::serving();
+    let mut peer = Peer::opened(&mut host, BOTH[0]);
+    let here = peer.mac;
+    peer.mac = NEW_MAC;
+    let challenge = peer.raw(SYN_ACK, peer.seq - 1, peer.ack, b"");
+    let answers = host.receive(&[challenge]);
+    assert_eq!(EthernetHeader::parse(&only(answers)).unwrap().dst(), here);
+    assert_eq!(moved(&host), 0);
+}
+
+#[test]
 fn forged_segments_do_not_move_a_connection() {
     for always in [false, true] {
         let mut config = config();
