@@ -130,10 +130,10 @@ impl Promoted {
     /// Sends what can be sent now.
     fn send<T: Transmit>(&mut self, now: Instant, transmit: &mut T, scratch: &mut [u8]) {
         loop {
-            // Whole segments while there is more to come (RFC 9293 section 3.8.6.2.1), but the last
-            // one does not wait for an acknowledgment (section 3.7.4).
-            let unsent = self.queued.since(self.numbers.sent);
-            let is_more = unsent.cast_signed() >= i32::try_from(self.mtu).unwrap_or(i32::MAX);
+            // Whole segments while there is more to come (RFC 9293 section 3.8.6.2.1), as there is
+            // behind a full queue, but the last one does not wait for an acknowledgment (section 3.7.4).
+            let unsent = self.queued.since(self.numbers.sent).cast_signed();
+            let is_more = self.room() == 0 || unsent >= i32::try_from(self.mtu).unwrap_or(i32::MAX);
             self.socket_mut().set_nagle_enabled(is_more);
             // smoltcp forgets a fast retransmission, and every timer with it, that finds no room.
             if !transmit.is_ready() || self.egress(now, transmit, scratch) == PollResult::None {
