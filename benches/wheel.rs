@@ -15,6 +15,7 @@ use common::{Lazy, SIZES};
 use criterion::{Criterion, criterion_group, criterion_main};
 use tenmil::conn::wheel::{Due, Links, Timers, Wheel};
 use tenmil::engine::BATCH_MAX;
+use tenmil::memory::prefetch::prefetch;
 use tenmil::time::{Duration, Tick};
 
 /// What a connection's record is to the wheel.
@@ -35,10 +36,14 @@ impl Timers for Records {
     fn deadline(&self, index: u32) -> Option<Tick> {
         Some(self.0[index as usize].deadline)
     }
+
+    fn prefetch(&self, index: u32) {
+        prefetch(&self.0[index as usize]);
+    }
 }
 
 /// As many timers looked at in one call as the engine does by default.
-const PIECE: usize = 1_024;
+const PIECE: usize = 256;
 
 /// A wheel with timers for each record.
 struct Timed {
