@@ -3,7 +3,8 @@
 //!
 //!     cargo bench --bench mass -- [CONNECTIONS] [SCENARIO...]
 //!
-//! - `keepalive`: every connection is to be probed in one second; all peers answer
+//! - `keepalive`: every connection is to be probed in one second, and all peers answer; before that,
+//!   for comparison, five seconds of heartbeats alone
 //! - `vanish`: the same, but nine peers in ten are gone: each is probed once, then reset and forgotten
 //! - `fin`, `rst`: nine peers in ten close, or reset, as fast as they are heard
 //! - `close`: this side closes nine in ten, as fast as it can; TIME-WAIT follows, and its end
@@ -218,7 +219,7 @@ impl Mass {
         );
         self.measured.latency.reset();
         self.measured.timer_calls.reset();
-        self.measured.timer_frames_most = 0;
+        (self.measured.timer_frames_most, self.measured.lost) = (0, 0);
         self.began = self.world.now;
         self.beats = 0;
     }
@@ -237,7 +238,11 @@ impl Mass {
 }
 
 fn keepalive(connections: usize) {
-    let mut mass = Mass::new(connections, connections, true).almost_due();
+    let mut mass = Mass::new(connections, connections, true);
+    let quiet_until = mass.began + Duration::from_secs(5);
+    mass.until(|_| (), |mass| mass.world.now >= quiet_until);
+    mass.print("quiet");
+    let mut mass = mass.almost_due();
     // Those that sent a heartbeat shortly before need no probe.
     let is_done = |mass: &Mass| {
         let (probes, last) = mass.probed;
