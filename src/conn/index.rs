@@ -41,7 +41,7 @@ impl Bucket {
         let mut tags = [0; 16];
         tags[..PLACES].copy_from_slice(&self.tags);
         let differing = u128::from_le_bytes(tags) ^ (ONES * u128::from(tag));
-        let equal = !((differing & LOW_BITS) + LOW_BITS | differing | LOW_BITS);
+        let equal = !(((differing & LOW_BITS) + LOW_BITS) | differing | LOW_BITS);
         let mut equal = equal & (u128::MAX >> (128 - 8 * PLACES));
         core::iter::from_fn(move || {
             let place = equal.trailing_zeros() as usize / 8;
