@@ -7,6 +7,7 @@
 
 use super::record::NONE;
 use super::wheel::{Links, Timers};
+use crate::memory::prefetch::prefetch;
 use crate::time::Tick;
 
 /// The most payload that a flight holds, in bytes: two full segments on Ethernet over IPv4.
@@ -160,6 +161,10 @@ impl Timers for Flights {
 
     fn deadline(&self, index: u32) -> Option<Tick> {
         Some(self.entries[index as usize].deadline)
+    }
+
+    fn prefetch(&self, index: u32) {
+        prefetch(&self.entries[index as usize]);
     }
 }
 

@@ -66,7 +66,8 @@ pub struct Config {
     pub profile: Profile,
     /// How long TIME-WAIT lasts.
     pub time_wait: Duration,
-    /// Timers looked at in one call.
+    /// Timers looked at in one call of [`super::Engine::handle_timers`]: how long frames may wait for
+    /// them.
     pub timers_per_call: usize,
     /// Keys the connection index and the path table.
     pub hash_secret: Secret,
@@ -99,7 +100,7 @@ impl Config {
             pings_per_second: 1_000,
             profile: Profile::default(),
             time_wait: timing::TIME_WAIT,
-            timers_per_call: 1_024,
+            timers_per_call: 256,
             hash_secret,
             isn_secret,
         }
