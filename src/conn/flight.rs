@@ -123,6 +123,14 @@ impl Flights {
         (self.oldest != NONE).then_some(self.oldest)
     }
 
+    /// The stalled flights in line, for tests.
+    #[cfg(test)]
+    pub(crate) fn line(&self) -> Vec<u32> {
+        let flight = |index: u32| (index != NONE).then_some(index);
+        let next = |index: &u32| flight(self.entries[*index as usize].newer);
+        core::iter::successors(flight(self.oldest), next).collect()
+    }
+
     fn leave_line(&mut self, index: u32) {
         let Flight { older, newer, .. } = self.entries[index as usize];
         if core::mem::replace(&mut self.entries[index as usize].is_stalled, false) {
