@@ -1,5 +1,6 @@
 //! Addresses, endpoints and flow keys.
 
+use bytemuck::Zeroable;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use siphasher::sip::SipHasher13;
@@ -7,7 +8,7 @@ use siphasher::sip::SipHasher13;
 /// An IPv4 or IPv6 address in 16 bytes: IPv4 is mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2).
 ///
 /// Mapped addresses never arrive as real IPv6 addresses: the parser drops such packets.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Zeroable)]
 #[repr(transparent)]
 pub struct Address(pub [u8; 16]);
 
