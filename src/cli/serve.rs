@@ -146,7 +146,7 @@ impl Plan {
         Ok(Plan {
             profile,
             listeners: listeners.collect::<anyhow::Result<_>>()?,
-            gateways: args.gateways.resolve(&args.interface, &args.address)?,
+            gateways: args.gateways.resolve(&args.interface, "--address", &args.address)?,
         })
     }
 }
