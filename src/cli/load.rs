@@ -7,7 +7,7 @@ use super::status::Status;
 use super::summary::{Known, Summary};
 use super::{Failure, capture, failed, gateways, heartbeat, liveness, refused, signals};
 use crate::engine::locals::{Locals, Owned};
-use crate::link::af_xdp::attachment::{self, Request};
+use crate::link::af_xdp::attachment::{self, Request, SetupError};
 use crate::link::af_xdp::interface::Interface;
 use crate::link::af_xdp::program::XdpMode;
 use crate::link::af_xdp::routes;
@@ -107,6 +107,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let clock = Clock::start();
     let plan = args.plan().map_err(refused)?;
+    check_interface(&args.interface).map_err(refused)?;
     let owned = args.owned();
     let gateways = args.find_gateways(&owned).map_err(refused)?;
     check_ways(&plan, &owned, &gateways).map_err(refused)?;
@@ -126,7 +127,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         progress: Arc::default(),
         shared: Shared::default(),
     };
-    check_queues(&args.interface).map_err(refused)?;
     let (attachment, mut links) = attachment::attach(&args.request()).map_err(refused)?;
     let link = links.pop().ok_or_else(|| refused(anyhow!("no link")))?;
     let interface = attachment.interface();
@@ -146,9 +146,13 @@ fn summary(finished: &Finished) -> Summary {
     Summary::new(finished, "interface", &known, status.frames, status.events)
 }
 
-/// One queue is served, and frames that arrive on another are dropped.
-fn check_queues(name: &str) -> anyhow::Result<()> {
-    let Interface { rx_queues, .. } = Interface::by_name(name)?;
+/// Whether the interface can be used: one queue is served, and frames that arrive on another would be
+/// dropped. Looked at first, since the kernel has no routes on one that is down.
+fn check_interface(name: &str) -> anyhow::Result<()> {
+    let Interface { rx_queues, up, .. } = Interface::by_name(name)?;
+    if !up {
+        return Err(SetupError::Down(name.to_owned()).into());
+    }
     if rx_queues > 1 {
         bail!(
             "{name} has {rx_queues} receive queues, and load serves one: ethtool -L {name} combined 1"
