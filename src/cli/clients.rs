@@ -3,7 +3,7 @@
 use super::bar::Bar;
 use super::faults::FaultsArg;
 use super::process::{cpu_time, resident_bytes};
-use super::secrets;
+use super::{memory, secrets};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::Owned;
@@ -69,8 +69,16 @@ pub(super) struct Finished {
 }
 
 impl Clients {
-    /// Runs the plan over `link`, on this thread.
-    pub(super) fn run(&self, link: impl Link, mac: Mac, mtu: u32) -> anyhow::Result<Finished> {
+    /// Checks that there is memory for `engines` engines like this one.
+    ///
+    /// # Errors
+    ///
+    /// One line with what is needed, and what is free.
+    pub(super) fn check_memory(&self, engines: u32) -> anyhow::Result<()> {
+        memory::check(&self.config(Mac::default(), u32::MAX)?, engines, "ask for fewer connections")
+    }
+
+    fn config(&self, mac: Mac, mtu: u32) -> anyhow::Result<Config> {
         let mut config = Config::new(mac, secrets::draw()?, secrets::draw()?);
         config.mtu = u16::try_from(mtu.min(u32::from(config.mtu)))?;
         config.connections_max = self.records;
@@ -78,6 +86,12 @@ impl Clients {
         config.owned = self.owned.clone();
         config.gateways = self.gateways.clone();
         config.profile = self.profile;
+        Ok(config)
+    }
+
+    /// Runs the plan over `link`, on this thread.
+    pub(super) fn run(&self, link: impl Link, mac: Mac, mtu: u32) -> anyhow::Result<Finished> {
+        let config = self.config(mac, mtu)?;
         let engine = Engine::try_new(config, Heartbeat::default(), self.clock.now())?;
         let driver = LoadDriver::new(self.plan.clone(), self.progress.clone());
         let link = Tapped::new(self.faults.on(link, 0), self.capture.clone());

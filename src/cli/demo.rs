@@ -140,6 +140,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     args.json.as_deref().map_or(Ok(()), Summary::check_path).map_err(refused)?;
     let stop = signals::stop_flag().map_err(refused)?;
     let clients = args.clients(&stop).map_err(refused)?;
+    // The server's tables are as large.
+    clients.check_memory(2).map_err(refused)?;
     let summary = match veth(args, &stop)? {
         Some(veth) => on_veth(&clients, veth, &stop),
         None => in_memory(args, &clients, &stop),

@@ -127,6 +127,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         progress: Arc::default(),
         shared: Shared::default(),
     };
+    clients.check_memory(1).map_err(refused)?;
     let (attachment, mut links) = attachment::attach(&args.request()).map_err(refused)?;
     let link = links.pop().ok_or_else(|| refused(anyhow!("no link")))?;
     let interface = attachment.interface();

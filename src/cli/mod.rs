@@ -10,6 +10,7 @@
 //! - `heartbeat`: a period or off
 //! - `limits`: how many connections, and how much in a second
 //! - `liveness`: keepalive and the user timeout
+//! - `memory`: whether there is enough
 //! - `network`: the test network of `demo`
 //! - `process`: memory and CPU of a process
 //! - `promotion`: connections that a whole TCP socket carries
@@ -32,6 +33,7 @@ mod heartbeat;
 mod limits;
 mod liveness;
 mod load;
+mod memory;
 mod network;
 mod process;
 mod promotion;
