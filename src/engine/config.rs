@@ -35,7 +35,8 @@ pub struct Config {
     /// Connections in SYN-RECEIVED at once; a SYN past that is answered with a cookie
     /// (RFC 4987 section 3.6), and has no record until the peer answers.
     pub half_open_max: u32,
-    /// Connections with data in flight at once.
+    /// Connections with data in flight at once. Past that, those that have made no progress for a
+    /// while give way (docs/decisions/0013-eviction.md).
     pub flights_max: u32,
     /// Connections at once of the peers in one prefix; a SYN past that is dropped. No limit unless
     /// set. Those that this engine opens itself are counted, but not refused.

@@ -17,16 +17,16 @@ pub(super) struct Received {
     frame: Frame,
     packet: Result<Packet, DropReason>,
     hash: u64,
-    slot: Option<u32>,
+    candidate: Option<u32>,
 }
 
 impl<S: Service> Engine<S> {
     /// Takes the frames of `rx`, at most [`BATCH_MAX`], which leaves it empty; appends the answers
     /// to `tx`, within its capacity, and gives the other frames back to `pool`.
     ///
-    /// The frames go through in passes: parse and hash all, while the index is prefetched, find the
-    /// records to prefetch, look all up, then process all. The two cache misses that a random connection
-    /// costs then overlap with those of the others.
+    /// The frames go through in passes: parse and hash all, and prefetch the index; find the candidates,
+    /// and prefetch the records; then process all. The two cache misses that a random connection costs
+    /// then overlap with those of the others.
     pub fn handle_frames<P: FramePool>(
         &mut self,
         now: Instant,
@@ -37,37 +37,35 @@ impl<S: Service> Engine<S> {
         debug_assert!(rx.len() <= BATCH_MAX);
         self.counters.rx += rx.len() as u64;
         let mut batch = core::mem::take(&mut self.batch);
-        batch.extend(rx.drain(..).map(|frame| {
+        for frame in rx.drain(..) {
             let packet = packet::parse(pool.bytes(&frame), self.config.mac);
-            let packet = packet.and_then(|packet| self.claims.admit(packet));
-            let hash = match &packet {
-                Ok(Packet::Tcp(segment)) => {
-                    let hash = self.table.hash(&segment.flow);
-                    self.table.prefetch_index(hash);
-                    hash
+            batch.push(Received { frame, packet, hash: 0, candidate: None });
+        }
+        for received in &mut batch {
+            match &received.packet {
+                Ok(packet) if !self.claims.admits(packet) => {
+                    received.packet = Err(DropReason::Unclaimed);
                 }
-                _ => 0,
-            };
-            Received { frame, packet, hash, slot: None }
-        }));
-        for received in &batch {
-            if received.packet.is_ok() {
-                self.table.prefetch_record(received.hash);
+                Ok(Packet::Tcp(segment)) => {
+                    received.hash = self.table.hash(&segment.flow);
+                    self.table.prefetch_index(received.hash);
+                }
+                _ => {}
             }
         }
         for received in &mut batch {
-            if let Ok(Packet::Tcp(segment)) = &received.packet {
-                received.slot = self.table.find(&segment.flow, received.hash);
+            if let Ok(Packet::Tcp(_)) = &received.packet {
+                received.candidate = self.table.candidate(received.hash);
             }
         }
         let looked_up_at = self.table.changes();
         let mut output = Output::new(pool, tx);
-        for Received { frame, packet, hash, slot } in batch.drain(..) {
+        for Received { frame, packet, hash, candidate } in batch.drain(..) {
             let done = match packet {
                 Ok(Packet::Tcp(segment)) => {
                     // An earlier frame of the batch may have opened or ended the connection.
                     let slot = match self.table.changes() == looked_up_at {
-                        true => slot,
+                        true => self.table.find_from(candidate, &segment.flow, hash),
                         false => self.table.find(&segment.flow, hash),
                     };
                     match slot {

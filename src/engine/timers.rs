@@ -114,9 +114,13 @@ impl<S: Service> Engine<S> {
             self.remove(slot, CloseReason::UserTimeout);
             return;
         }
-        self.flights[index].retries = retries.saturating_add(1);
+        let retries = retries.saturating_add(1);
+        self.flights[index].retries = retries;
+        if retries >= R1 {
+            self.flights.stall(index);
+        }
         self.restart_flight_timer(index, now);
-        self.doubt_path(slot, self.flights[index].retries >= R1, now, output);
+        self.doubt_path(slot, retries >= R1, now, output);
         let sent = self.send_flight(slot, 0, 1, output);
         self.counters.retransmitted += u64::from(sent);
     }
@@ -131,8 +135,12 @@ impl<S: Service> Engine<S> {
             // The peer never closed its side.
             State::FinWait2 => return self.remove(slot, CloseReason::ClosedByUs),
             _ if !conn.has(CLOSE_DUE) => return self.on_silence(slot, now, output),
-            _ if self.has_flight_for(slot) => return self.transmit(slot, 0, true, now, output),
-            _ => return self.close_later(slot, now),
+            _ => {
+                return match self.find_flight(slot, now, output) {
+                    true => self.transmit(slot, 0, true, now, output),
+                    false => self.close_later(slot, now),
+                };
+            }
         };
         if conn.attempts >= retries_max {
             return self.remove(slot, CloseReason::UserTimeout);
