@@ -6,6 +6,9 @@
 //! - `ack`: the ACK of the answer in
 //! - `heartbeat`: both, which is three frames for each heartbeat
 //!
+//! Criterion's figures are means, for one connection. Below them stands the median of the batches, in
+//! which what interrupts the thread has no part, for a connection and for each frame in or out.
+//!
 //! One size alone, which then is the only one that is set up: `cargo bench --bench parked_path --
 //! probe/10000000`.
 
@@ -17,23 +20,31 @@ use common::{Lazy, SIZES};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn parked_path(criterion: &mut Criterion<Cycles>) {
-    type Measured = (&'static str, fn(&mut World) -> u64);
+    type Measured = (&'static str, f64, fn(&mut World) -> u64);
     const MEASURED: [Measured; 4] = [
-        ("probe", |world| world.probe()),
-        ("ping", |world| world.beat().0),
-        ("ack", |world| world.beat().1),
-        ("heartbeat", |world| {
+        ("probe", 2.0, |world| world.probe()),
+        ("ping", 2.0, |world| world.beat().0),
+        ("ack", 1.0, |world| world.beat().1),
+        ("heartbeat", 3.0, |world| {
             let (ping, ack) = world.beat();
             ping + ack
         }),
     ];
     for connections in SIZES {
         let mut world = Lazy::new(|| World::established(connections));
-        for (name, batch) in MEASURED {
+        for (name, frames, batch) in MEASURED {
+            let mut batches = Vec::new();
             criterion.bench_function(&format!("{name}/{connections}"), |bencher| {
                 let world = world.get();
-                bencher.iter_custom(|iterations| common::in_batches(iterations, || batch(world)));
+                bencher.iter_custom(|iterations| {
+                    common::in_batches(iterations, || {
+                        let took = batch(world);
+                        batches.push(took);
+                        took
+                    })
+                });
             });
+            common::print_median(&mut batches, frames);
         }
         if let Some(world) = world.made() {
             let counters = world.engine.counters();

@@ -52,3 +52,18 @@ pub(crate) fn part_of(took: u64, part: u64, whole: u64) -> u64 {
     let took = u128::from(took) * u128::from(part) / u128::from(whole);
     u64::try_from(took).expect("no more than all")
 }
+
+/// Prints the median of what `batches` took, for one connection, and for each of its `frames`.
+pub(crate) fn print_median(batches: &mut [u64], frames: f64) {
+    batches.sort_unstable();
+    if let Some(&median) = batches.get(batches.len() / 2) {
+        let cycles = Cycles::calibrated();
+        let each = median as f64 / BATCH_MAX as f64;
+        println!(
+            "  median of {} batches: {}; for a frame: {}",
+            batches.len(),
+            cycles.describe(each),
+            cycles.describe(each / frames)
+        );
+    }
+}
