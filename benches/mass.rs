@@ -124,15 +124,16 @@ impl Mass {
         self.began + interval.mul_f64(self.beats as f64)
     }
 
-    /// Puts a frame on the wire, with what the client says at that moment.
+    /// Puts a frame on the wire, with what the client says at that moment. One that is lost was not
+    /// sent: no client here sends anything again.
     fn arrive(&mut self, client: usize, flags: Flags, payload: &'static [u8], at: Instant) {
+        if self.wire.len() == RECEIVE_RING {
+            self.measured.lost += 1;
+            return;
+        }
         let says = self.world.clients[client];
         self.world.clients[client].seq += len_of(payload) + u32::from(flags.fin);
-        if self.wire.len() < RECEIVE_RING {
-            self.wire.push_back(Arrival { client, says, flags, payload, at });
-        } else {
-            self.measured.lost += 1;
-        }
+        self.wire.push_back(Arrival { client, says, flags, payload, at });
     }
 
     /// One round, as a shard has it.
