@@ -75,7 +75,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
 
-    /// Connections being opened at once, and closed at once.
+    /// Connections being opened at once, and closed at once; and answers awaited at once while late
+    /// heartbeats are caught up with.
     #[arg(long, value_name = "N", default_value_t = UNDERWAY_MAX, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
     half_open_max: u64,
 

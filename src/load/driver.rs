@@ -161,7 +161,7 @@ impl LoadDriver {
         // Those of a hold are all due within it.
         let began = if self.phase == Phase::Holding { self.began } else { round.now };
         let sweep = self.sweep.get_or_insert_with(|| Sweep::new(period, slots, began));
-        sweep.beat(end, round, &mut self.outcome);
+        sweep.beat(end, self.plan.underway_max, round, &mut self.outcome);
         Some(sweep.due()).filter(|due| end.is_none_or(|end| *due < end))
     }
 
@@ -183,7 +183,9 @@ impl LoadDriver {
             self.begin_to_close(round);
             return Next::Now;
         }
-        Next::At(wake.unwrap_or(end).min(now + PAUSE))
+        // What is late waits for answers.
+        let wake = wake.filter(|wake| now.since(*wake) < PAUSE);
+        Next::At(wake.unwrap_or(end).clamp(now, now + PAUSE))
     }
 
     /// Replaces connections that are due to be by now and before `end`, and returns when the next one

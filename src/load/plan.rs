@@ -17,7 +17,8 @@ pub struct Plan {
     pub flows: Flows,
     /// Connections opened a second, at a pace fixed beforehand; as fast as it goes unless given.
     pub rate: Option<u64>,
-    /// How many connections may be being opened at once, and how many closed.
+    /// How many connections may be being opened at once, and how many closed; and how many answers are
+    /// awaited at most while heartbeats are caught up with.
     pub underway_max: u64,
     /// The period of each connection's heartbeats; none unless given.
     pub heartbeat: Option<Duration>,
