@@ -101,6 +101,8 @@ pub struct Engine<S> {
     neighbors: Neighbors,
     claims: Claims,
     counters: Counters,
+    /// Frames received when the timers last ran.
+    rx_seen: u64,
     resets: Quota,
     challenges: Quota,
     pings: Quota,
@@ -149,6 +151,7 @@ impl<S: Service> Engine<S> {
             neighbors: Neighbors::new(config.mac, config.hash_secret),
             claims: Claims::new(&config.owned, config.claiming, config.hash_secret, now),
             counters: Counters::default(),
+            rx_seen: 0,
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
             pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
