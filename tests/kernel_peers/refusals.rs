@@ -10,7 +10,7 @@ use crate::server::{Server, TENMIL, run_as_nobody};
 
 /// Holds a run to exit code 2 and one line on stderr with all of `says`.
 #[track_caller]
-fn assert_refused(output: &Output, says: &[&str]) {
+pub(crate) fn assert_refused(output: &Output, says: &[&str]) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.starts_with("tenmil: ") && stderr.ends_with('\n'), "{stderr}");
