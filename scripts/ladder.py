@@ -90,7 +90,7 @@ def section(runs, command):
     git = ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     return f"""{BEGIN}
-`{command}`, commit `{commit}`, Linux {platform.release()}. Server and clients are two processes, both
+`{command}`, commit `{commit}`, Linux {platform.release().split("-")[0]}. Server and clients are two processes, both
 `tenmil`, joined by a veth pair. Memory a connection is the growth of a process's resident memory from
 before the first connection until all are established; a kernel socket takes {KERNEL_BYTES / 1000} KB.
 
@@ -116,7 +116,7 @@ def write_section(path, text):
 
 # The plot: two panels over one logarithmic axis of connections.
 WIDTH, LEFT, RIGHT = 720, 78, 150
-PANELS = ((36, 200), (280, 200))
+PANELS = ((36, 200), (304, 200))
 INK, MUTED, GRID = "#1f2328", "#59636e", "#d8dee4"
 OURS, KERNEL = "#0969da", "#bc4c00"
 
