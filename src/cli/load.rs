@@ -71,7 +71,7 @@ pub(super) struct Args {
     #[arg(long, requires = "rate")]
     churn: bool,
 
-    /// Close all connections so long after the first SYN, whatever is going on.
+    /// Hold connections no longer than so long after the first SYN, and then close them.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
 
