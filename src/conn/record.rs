@@ -161,6 +161,7 @@ impl Conn {
     }
 
     /// The connection's place among those that are promoted, if it is one of them.
+    #[inline]
     pub fn promoted(&self) -> Option<u32> {
         let is_promoted = self.flight != NONE && self.flight & PROMOTED != 0;
         is_promoted.then_some(self.flight & !PROMOTED)

@@ -58,6 +58,7 @@ impl Table {
     }
 
     /// The hash of `flow`, for [`Table::find`].
+    #[inline]
     pub fn hash(&self, flow: &FlowKey) -> u64 {
         self.hasher.hash(flow)
     }
@@ -69,6 +70,7 @@ impl Table {
 
     /// The slot that most likely is that of the connection with `hash`, if there is one; its record is
     /// asked for to be in the cache soon.
+    #[inline]
     pub fn candidate(&self, hash: u64) -> Option<u32> {
         let candidate = self.index.candidate(hash);
         if let Some(slot) = candidate {
@@ -91,6 +93,7 @@ impl Table {
     }
 
     /// Whether the connection in `slot` is `flow`.
+    #[inline]
     fn is(&self, slot: u32, flow: &FlowKey) -> bool {
         let conn = &self.slab[slot];
         conn.remote_port == flow.remote.port
@@ -164,6 +167,7 @@ impl Table {
     }
 
     /// The flow of the connection in `slot`.
+    #[inline]
     pub fn flow(&self, slot: u32) -> FlowKey {
         let conn = &self.slab[slot];
         let local = Endpoint { addr: self.paths[conn.path].local, port: conn.local_port };

@@ -5,7 +5,6 @@
 //! addresses, and the answers to questions introduce them.
 
 use super::locals::Owned;
-use crate::drops::DropReason;
 use crate::time::{Duration, Instant};
 use crate::wire::addr::{Address, Secret};
 use crate::wire::ethernet::Mac;
@@ -127,18 +126,9 @@ impl Claims {
         self.due
     }
 
-    /// Lets `packet` pass, unless it asks for an answer of an address that may be another's.
-    ///
-    /// # Errors
-    ///
-    /// `Unclaimed`.
-    pub(super) fn admit(&self, packet: Packet) -> Result<Packet, DropReason> {
-        match packet {
-            Packet::Tcp(_) | Packet::IcmpError(_) if self.claim != Claim::Held => {
-                Err(DropReason::Unclaimed)
-            }
-            packet => Ok(packet),
-        }
+    /// Whether `packet` may pass: it does not ask for an answer of an address that may be another's.
+    pub(super) fn admits(&self, packet: &Packet) -> bool {
+        self.claim == Claim::Held || matches!(packet, Packet::Control(_))
     }
 
     /// Whether `addr` is being probed.

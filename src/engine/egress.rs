@@ -19,6 +19,7 @@ const SEGMENTS_MAX: u32 = 10;
 
 impl<S: Service> Engine<S> {
     /// SND.NXT of the connection in `slot`.
+    #[inline]
     pub(super) fn snd_nxt(&self, slot: u32) -> SeqNumber {
         let conn = &self.table.slab[slot];
         if let Some(index) = conn.promoted() {
@@ -45,6 +46,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// The window that the connection in `slot` advertises.
+    #[inline]
     pub(super) fn receive_window(&self, slot: u32) -> u16 {
         let conn = &self.table.slab[slot];
         if let Some(index) = conn.promoted() {
@@ -56,6 +58,7 @@ impl<S: Service> Engine<S> {
     /// The window that a connection of service `tag` advertises to a peer with segments of `mss`: what
     /// it can keep when it is promoted. Where none can be, a service that answers gets no more than
     /// the segments of one answer hold, or it would drop the rest.
+    #[inline]
     pub(super) fn window_for(&self, tag: u8, mss: u16) -> u16 {
         if self.promoted.capacity() > 0 {
             return self.promoted.buffer();

@@ -37,19 +37,22 @@ impl<S: Service> Engine<S> {
         debug_assert!(rx.len() <= BATCH_MAX);
         self.counters.rx += rx.len() as u64;
         let mut batch = core::mem::take(&mut self.batch);
-        batch.extend(rx.drain(..).map(|frame| {
+        for frame in rx.drain(..) {
             let packet = packet::parse(pool.bytes(&frame), self.config.mac);
-            let packet = packet.and_then(|packet| self.claims.admit(packet));
-            let hash = match &packet {
-                Ok(Packet::Tcp(segment)) => {
-                    let hash = self.table.hash(&segment.flow);
-                    self.table.prefetch_index(hash);
-                    hash
+            batch.push(Received { frame, packet, hash: 0, candidate: None });
+        }
+        for received in &mut batch {
+            match &received.packet {
+                Ok(packet) if !self.claims.admits(packet) => {
+                    received.packet = Err(DropReason::Unclaimed);
                 }
-                _ => 0,
-            };
-            Received { frame, packet, hash, candidate: None }
-        }));
+                Ok(Packet::Tcp(segment)) => {
+                    received.hash = self.table.hash(&segment.flow);
+                    self.table.prefetch_index(received.hash);
+                }
+                _ => {}
+            }
+        }
         for received in &mut batch {
             if let Ok(Packet::Tcp(_)) = &received.packet {
                 received.candidate = self.table.candidate(received.hash);

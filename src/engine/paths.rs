@@ -17,6 +17,7 @@ impl<S: Service> Engine<S> {
     /// Has the connection in `slot` send to where `frame` came from, if its segment, on which `verdict`
     /// was given, is one that only the peer can have sent: it knows exactly what is expected next, in
     /// both directions. Anything less could be a forger's, who wants the answers.
+    #[inline]
     pub(super) fn follow(&mut self, slot: u32, frame: &[u8], segment: &Segment, verdict: &Verdict) {
         let conn = &self.table.slab[slot];
         let is_peers = match verdict {

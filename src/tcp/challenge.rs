@@ -23,6 +23,7 @@ const FIN_WAIT_2_MAX: u8 = 32;
 
 /// Whether `segment`, which brings nothing to `conn` for `reason`, is to be answered at `now`; it
 /// counts as answered then.
+#[inline]
 pub fn is_due(conn: &mut Conn, segment: &Segment, reason: DropReason, now: Tick) -> bool {
     if conn.state.can_send() && conn.attempts > 0 && is_probe(conn, segment) {
         // The peer that is being probed probes too: it is alive.

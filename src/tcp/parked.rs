@@ -54,6 +54,7 @@ pub struct Accept {
 
 /// Decides about `segment` for `conn`, whose next byte to send is `snd_nxt` and which advertises
 /// `rcv_wnd` bytes.
+#[inline]
 pub fn judge(conn: &Conn, snd_nxt: SeqNumber, rcv_wnd: u16, segment: &Segment) -> Verdict {
     if conn.state == State::TimeWait
         && segment.flags.syn
@@ -126,6 +127,7 @@ pub fn judge(conn: &Conn, snd_nxt: SeqNumber, rcv_wnd: u16, segment: &Segment) -
 const MAX_WINDOW_UNSCALED: u32 = 65_535;
 
 /// RFC 9293 section 3.10.7.4, table 6: whether any of the segment is in the receive window.
+#[inline]
 fn is_acceptable(rcv_nxt: SeqNumber, rcv_wnd: u16, segment: &Segment) -> bool {
     let window = u32::from(rcv_wnd);
     match segment.len() {

@@ -37,6 +37,7 @@ impl Address {
     /// Whether a host may send from this address: not multicast, broadcast, unspecified, loopback,
     /// nor (as `Address::from` makes it of a real IPv6 source) an IPv4-mapped one.
     /// RFC 1122 section 3.2.1.3 and RFC 4291 section 2.7.
+    #[inline]
     pub fn is_valid_source(&self) -> bool {
         match self.is_v4() {
             // From 224 on they are multicast, reserved, or the broadcast address.

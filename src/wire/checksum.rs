@@ -11,8 +11,11 @@ pub(super) struct Sum(u64);
 
 impl Sum {
     /// The sum of `bytes`, as if a zero followed where their number is odd.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(bytes: &[u8]) -> Sum {
+        if bytes.is_empty() {
+            return Sum(0);
+        }
         let (words, rest) = bytes.as_chunks::<8>();
         let mut sum = words.iter().fold(0, |sum, word| sum + halves(u64::from_be_bytes(*word)));
         let (words, rest) = rest.as_chunks::<4>();
@@ -25,7 +28,7 @@ impl Sum {
 
     /// The sum of the pseudo-header of a TCP segment of `len` bytes, header included (RFC 9293 section
     /// 3.1, RFC 8200 section 8.1).
-    #[inline]
+    #[inline(always)]
     pub(super) fn pseudo_header(source: &Address, target: &Address, len: usize) -> Sum {
         let addresses = match source.is_v4() {
             true => {
@@ -38,36 +41,36 @@ impl Sum {
     }
 
     /// This and 32 bits more.
-    #[inline]
+    #[inline(always)]
     pub(super) fn plus(self, word: u32) -> Sum {
         Sum(self.0 + u64::from(word))
     }
 
     /// This and 64 bits more.
-    #[inline]
+    #[inline(always)]
     pub(super) fn plus_long(self, word: u64) -> Sum {
         Sum(self.0 + halves(word))
     }
 
     /// Both sums together; the first is of an even number of bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn and(self, other: Sum) -> Sum {
         Sum(self.0 + other.0)
     }
 
     /// Whether what was summed holds its own checksum, and that is right.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_right(self) -> bool {
         self.folded() == 0xffff
     }
 
     /// The checksum over what was summed, with zeros in its place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn checksum(self) -> u16 {
         !self.folded()
     }
 
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "carries are added until none is left")]
     fn folded(self) -> u16 {
         let mut sum = halves(self.0);
@@ -78,7 +81,7 @@ impl Sum {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn halves(word: u64) -> u64 {
     (word >> 32) + (word & 0xffff_ffff)
 }

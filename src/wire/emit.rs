@@ -83,7 +83,7 @@ pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
 }
 
 /// An IPv4 header; nothing is ever fragmented (RFC 791 section 3.1, RFC 6864 section 4.1).
-#[inline]
+#[inline(always)]
 fn ipv4_header(source: &Address, target: &Address, total_len: u16) -> [u8; IPV4_LEN] {
     const VERSION_AND_LENGTH: u64 = 0x45;
     const DONT_FRAGMENT: u64 = 0x4000;
@@ -109,7 +109,7 @@ fn ipv6_header(source: &Address, target: &Address, payload_len: u16) -> [u8; IPV
 }
 
 /// A TCP header (RFC 9293 section 3.1); `sum` is of everything else that its checksum covers.
-#[inline]
+#[inline(always)]
 fn tcp_header(segment: &Outgoing<'_>, options_len: usize, sum: Sum) -> [u8; TCP_LEN] {
     let Flags { fin, syn, rst, ack } = segment.flags;
     // A reset resets, whatever else is asked for, and a SYN opens.
@@ -133,7 +133,7 @@ fn tcp_header(segment: &Outgoing<'_>, options_len: usize, sum: Sum) -> [u8; TCP_
 }
 
 /// Twenty bytes in network order.
-#[inline]
+#[inline(always)]
 fn join(first: u64, second: u64, third: u32) -> [u8; 20] {
     let mut bytes = [0; 20];
     bytes[..8].copy_from_slice(&first.to_be_bytes());

@@ -25,6 +25,7 @@ const TAGS_MAX: usize = 2;
 pub const HEADER_LEN_MAX: usize = LEN_UNTAGGED + TAGS_MAX * TAG_LEN;
 
 /// Whether `mac` is a group address (multicast or broadcast).
+#[inline]
 pub const fn is_group(mac: &Mac) -> bool {
     mac[0] & 1 == 1
 }
@@ -96,11 +97,10 @@ impl EthernetHeader {
     #[inline]
     pub fn replies_to(&self, frame: &[u8]) -> bool {
         let Some(theirs) = frame.first_chunk::<LEN_UNTAGGED>() else { return false };
-        let bytes = &self.bytes;
-        theirs[..6] == bytes[6..12]
-            && theirs[6..12] == bytes[..6]
-            && theirs[12..] == bytes[12..14]
-            && (!self.is_tagged() || frame.get(14..self.len()) == bytes.get(14..self.len()))
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = *theirs;
+        let swapped = [g, h, i, j, k, l, a, b, c, d, e, f, m, n];
+        self.bytes.first_chunk() == Some(&swapped)
+            && (!self.is_tagged() || frame.get(14..self.len()) == self.bytes.get(14..self.len()))
     }
 
     /// Writes the header to the front of `room`, and returns its length; or `None` if `room` is too
@@ -146,6 +146,7 @@ impl EthernetHeader {
     }
 
     /// The header's bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len()]
     }
@@ -158,6 +159,7 @@ impl EthernetHeader {
 }
 
 /// The big-endian 16-bit number at `at`, or `None` past the end.
+#[inline]
 pub fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }

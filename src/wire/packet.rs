@@ -154,7 +154,7 @@ struct Ip {
 }
 
 /// The first twenty bytes, in network order: what an IPv4 header and a TCP header have at least.
-#[inline]
+#[inline(always)]
 fn split(bytes: &[u8]) -> Result<(u64, u64, u32), DropReason> {
     let Some(&[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t]) = bytes.first_chunk()
     else {
@@ -167,7 +167,7 @@ fn split(bytes: &[u8]) -> Result<(u64, u64, u32), DropReason> {
     ))
 }
 
-#[inline]
+#[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "fields of the header")]
 fn parse_ipv4(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
     // RFC 791 section 3.1: version, header length, type of service, total length, identification, flags
@@ -357,7 +357,7 @@ fn parse_arp(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
     Ok(control(kind, &ip))
 }
 
-#[inline]
+#[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "fields of the header; inside a frame below 64 KiB"
