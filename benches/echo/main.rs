@@ -61,6 +61,10 @@ struct Args {
     seconds: f64,
     #[arg(long, default_value_t = 11)]
     rounds: usize,
+    #[arg(long)]
+    threaded: Option<String>,
+    #[arg(long)]
+    qdisc: bool,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -84,14 +88,15 @@ const CASES: [(Work, Answerer); 4] = [
 
 fn main() {
     let args = Args::parse();
-    let Some(network) = Network::make("echo", &[]) else { return };
+    let Some(made) = Network::make("echo", &[]) else { return };
+    let network = &made;
     let stop = Arc::new(AtomicBool::new(false));
     thread::scope(|scope| {
         let (ready, attached) = mpsc::channel();
         let (jobs, next) = mpsc::channel();
         let (done, finished) = mpsc::channel();
         let server = scope.spawn({
-            let (stop, network, connections) = (stop.clone(), &network, args.connections);
+            let (stop, network, connections) = (stop.clone(), network, args.connections);
             move || {
                 network.in_server(move || {
                     affinity::pin(0).expect("a core");
@@ -107,6 +112,29 @@ fn main() {
             // What the bare echo turns back is for the server's address.
             let owned = [([10, 77, 16, 0].into(), 20), (SERVER.into(), 32)];
             let end = veth::take(CLIENT_INTERFACE, &owned);
+            let sh = |ns: String, cmd: String| {
+                veth::network::succeed(std::process::Command::new("ip").args([
+                    "netns", "exec", &ns, "sh", "-c", &cmd,
+                ]));
+            };
+            if args.qdisc {
+                sh(network.client_namespace(), format!("tc qdisc replace dev {CLIENT_INTERFACE} root pfifo"));
+                sh(network.server_namespace(), format!("tc qdisc replace dev {SERVER_INTERFACE} root pfifo"));
+            }
+            if let Some(threaded) = &args.threaded {
+                // "server cpu,client cpu", - for none
+                let (s, c) = threaded.split_once(',').unwrap();
+                for (cpu, ns, interface) in [
+                    (s, network.server_namespace(), SERVER_INTERFACE),
+                    (c, network.client_namespace(), CLIENT_INTERFACE),
+                ] {
+                    if cpu != "-" {
+                        sh(ns, format!(
+                            "echo 1 > /sys/class/net/{interface}/threaded; sleep 0.2; for p in $(pgrep napi/{interface} | tail -1); do taskset -pc {cpu} $p; chrt -f -p 10 $p; cat /proc/$p/comm; done"
+                        ));
+                    }
+                }
+            }
             let (connections, window) = (args.connections, args.window);
             let mut source =
                 Source::new(end, (server_mac, server::ENDPOINT), connections, window);

@@ -152,13 +152,21 @@ impl Source {
             let is_over = measured.is_some() && tally.outstanding() == 0 && self.tx.is_empty();
             if is_over || now.since(moved) > PATIENCE {
                 self.turn %= self.clients.len();
-                // Time for the server to take the last acknowledgments.
-                self.link.wait(Duration::from_millis(20)).expect("the link stays");
+                self.settle();
                 let Tally { wrong, .. } = tally;
                 let measured = measured.unwrap_or(Tally { took: now.since(began), ..tally });
                 return Tally { wrong, lost: tally.outstanding(), ..measured };
             }
         }
+    }
+
+    /// Waits until the last frames are sent, and taken by the server.
+    fn settle(&mut self) {
+        while self.link.census().tx > 0 {
+            self.link.flush().expect("the link stays");
+            self.link.wait(Duration::from_millis(1)).expect("the link stays");
+        }
+        self.link.wait(Duration::from_millis(20)).expect("the link stays");
     }
 
     /// Takes a batch of answers, and acknowledges what is to be; returns how many frames came.
