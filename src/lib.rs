@@ -97,6 +97,7 @@ pub mod engine;
 pub mod frame;
 pub mod link;
 pub mod load;
+pub mod memory;
 pub mod service;
 pub mod shard;
 #[cfg(test)]

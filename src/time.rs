@@ -3,6 +3,8 @@
 //! Everything below the shard layer takes `now` as an argument. Time starts at zero when the shard
 //! starts its clock and never goes back; the simulator and the tests invent it.
 
+use bytemuck::Zeroable;
+
 pub use core::time::Duration;
 
 /// A point on a shard's own clock, in nanoseconds since that clock was started.
@@ -57,7 +59,8 @@ impl core::ops::Add<Duration> for Instant {
 ///
 /// Four bytes that wrap after 2.28 years; comparisons hold while two ticks are less than half of
 /// that apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Zeroable)]
+#[repr(transparent)]
 pub struct Tick(pub u32);
 
 /// The length of a [`Tick`], as a power of two of nanoseconds.

@@ -1,59 +1,240 @@
-//! From a flow key to its record: a hash table of slots.
+//! From a flow key to its record: a hash table of slots, a bucket of which is one cache line.
+//!
+//! The table is as large as it will ever be from the start. A bucket that is full passes what comes on to
+//! the next one, and counts what passed, until that is removed (as in folly's F14): so a search ends
+//! where nothing has passed, and removals leave no traces that would have to be cleared. There is no
+//! rehashing, which for ten million connections would stop everything for seconds
+//! (docs/decisions/0014-index.md).
 
-use hashbrown::{HashTable, TryReserveError};
+use crate::memory::array::{Array, PageKind};
+use crate::memory::prefetch::prefetch;
+use bytemuck::Zeroable;
+use rustix::io::Errno;
+
+/// Places in a bucket.
+const PLACES: usize = 12;
+
+/// Places in use in a bucket, on average, when the table is full: two thirds. One slot in 13 is then not
+/// in the bucket where its search begins, after any number of slots have come and gone.
+const FILL: u32 = 8;
+
+/// A cache line: twelve slots, each with eight bits of its hash.
+#[derive(Clone, Copy, Zeroable)]
+#[repr(C, align(64))]
+struct Bucket {
+    /// 0 where the place is free.
+    tags: [u8; PLACES],
+    /// How many slots passed this bucket because it was full, and are behind it.
+    passed: u32,
+    slots: [u32; PLACES],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Bucket {
+    /// The places whose tag is `tag`, as bits; a few others may be among them.
+    fn places(&self, tag: u8) -> impl Iterator<Item = usize> + use<> {
+        let mut bits = 0;
+        for (place, &other) in self.tags.iter().enumerate() {
+            bits |= u32::from(other == tag) << place;
+        }
+        core::iter::from_fn(move || {
+            let place = bits.trailing_zeros() as usize;
+            bits &= bits.wrapping_sub(1);
+            (place < PLACES).then_some(place)
+        })
+    }
+}
 
 /// A table of slots, found by a hash that the caller computes and an equality that looks at the
-/// records. It is as large as the slab from the start, so filling it never moves it.
+/// records.
 pub struct Index {
-    table: HashTable<u32>,
-    capacity: usize,
+    buckets: Array<Bucket>,
+    len: u32,
+    capacity: u32,
 }
 
 impl Index {
-    /// Room for `capacity` slots: between 5.7 and 11.4 bytes each.
+    /// Room for `capacity` slots: 8 bytes of address space each.
     ///
     /// # Errors
     ///
-    /// When there is not so much memory.
-    pub fn new(capacity: u32) -> Result<Index, TryReserveError> {
-        let capacity = capacity as usize;
-        let mut table = HashTable::new();
-        table.try_reserve(capacity, |_| 0)?;
-        Ok(Index { table, capacity })
+    /// When there is not so much address space.
+    pub fn new(capacity: u32) -> Result<Index, Errno> {
+        let buckets = Array::zeroed(capacity.div_ceil(FILL).max(1) as usize)?;
+        Ok(Index { buckets, len: 0, capacity })
+    }
+
+    /// The bucket in which a search for `hash` begins.
+    fn home(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    fn after(&self, bucket: usize) -> usize {
+        if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
+    }
+
+    /// Asks for the bucket in which a search for `hash` begins to be in the cache soon.
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(&self.buckets[self.home(hash)]);
+    }
+
+    /// A slot that most likely has hash `hash`, if one has, without a look at the records.
+    pub fn candidate(&self, hash: u64) -> Option<u32> {
+        self.find(hash, |_| true)
     }
 
     /// The slot with hash `hash` for which `is_it` holds.
-    pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.table.find(hash, |&slot| is_it(slot)).copied()
+    pub fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let (bucket, place) = self.search(hash, is_it)?;
+        Some(self.buckets[bucket].slots[place])
     }
 
-    /// Adds a slot that is not in the table; `rehash` gives the hash of any slot in it.
+    fn search(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
+        let mut at = self.home(hash);
+        for _ in 0..self.buckets.len() {
+            let bucket = &self.buckets[at];
+            let found = bucket.places(tag(hash)).find(|&place| is_it(bucket.slots[place]));
+            match found {
+                Some(place) => return Some((at, place)),
+                None if bucket.passed == 0 => return None,
+                None => at = self.after(at),
+            }
+        }
+        None
+    }
+
+    /// Adds a slot that is not in the table.
     ///
     /// # Panics
     ///
     /// When more slots are added than the table was made for: that is a bug.
-    pub fn insert(&mut self, hash: u64, slot: u32, rehash: impl Fn(u32) -> u64) {
-        assert!(self.table.len() < self.capacity, "the index is as large as the slab");
-        // hashbrown leaves a tombstone where a removed slot's group was full. Should they ever use up
-        // the slack of 1/8, it rehashes: in place if the table is at most half full, else into
-        // a larger one. At the load factors here (at most 7/8) full groups are rare.
-        self.table.insert_unique(hash, slot, |&slot| rehash(slot));
+    pub fn insert(&mut self, hash: u64, slot: u32) {
+        assert!(self.len < self.capacity, "the index is as large as the slab");
+        self.len += 1;
+        let mut at = self.home(hash);
+        loop {
+            let bucket = &mut self.buckets[at];
+            if let Some(place) = bucket.places(0).next() {
+                (bucket.tags[place], bucket.slots[place]) = (tag(hash), slot);
+                return;
+            }
+            bucket.passed += 1;
+            at = self.after(at);
+        }
     }
 
     /// Removes `slot`, whose hash is `hash`.
     pub fn remove(&mut self, hash: u64, slot: u32) {
-        if let Ok(entry) = self.table.find_entry(hash, |&other| other == slot) {
-            entry.remove();
+        let Some((found, place)) = self.search(hash, |other| other == slot) else { return };
+        self.len -= 1;
+        self.buckets[found].tags[place] = 0;
+        let mut at = self.home(hash);
+        while at != found {
+            self.buckets[at].passed -= 1;
+            at = self.after(at);
         }
     }
 
     /// How many slots are in the table.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.len as usize
     }
 
     /// Whether the table has no slot.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.len == 0
+    }
+
+    /// The address space that the table takes, in bytes: no more memory than that.
+    pub const fn bytes(capacity: u32) -> usize {
+        capacity.div_ceil(FILL) as usize * size_of::<Bucket>()
+    }
+
+    /// The pages that the table is made of.
+    pub fn page_kind(&self) -> PageKind {
+        self.buckets.kind()
+    }
+}
+
+/// Eight bits of `hash` that are not among those that choose the bucket; never 0.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits")]
+fn tag(hash: u64) -> u8 {
+    (hash as u8).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use siphasher::sip::SipHasher13;
+    use std::collections::HashMap;
+
+    fn hash(n: u32) -> u64 {
+        SipHasher13::new().hash(&n.to_le_bytes())
+    }
+
+    #[test]
+    fn coming_and_going_leaves_no_traces_in_a_full_table() {
+        const CAPACITY: u32 = 10_000;
+        let mut index = Index::new(CAPACITY).unwrap();
+        (0..CAPACITY).for_each(|n| index.insert(hash(n), n));
+        let passed = |index: &Index| index.buckets.iter().map(|b| u64::from(b.passed)).sum::<u64>();
+        const ROUNDS: u32 = 1_000_000;
+        for n in 0..ROUNDS {
+            index.remove(hash(n), n);
+            index.insert(hash(n + CAPACITY), n + CAPACITY);
+        }
+        assert_eq!(index.len(), CAPACITY as usize);
+        assert!(passed(&index) < u64::from(CAPACITY) / 8, "{} of them", passed(&index));
+        for n in ROUNDS..ROUNDS + CAPACITY {
+            assert_eq!(index.find(hash(n), |slot| slot == n), Some(n));
+            index.remove(hash(n), n);
+            assert_eq!(index.find(hash(n), |slot| slot == n), None);
+        }
+        assert_eq!((index.len(), passed(&index)), (0, 0));
+    }
+
+    #[test]
+    fn candidates_are_nearly_always_right() {
+        let mut index = Index::new(10_000).unwrap();
+        (0..10_000).for_each(|n| index.insert(hash(n), n));
+        let right = (0..10_000).filter(|&n| index.candidate(hash(n)) == Some(n)).count();
+        assert!(right > 9_000, "{right} of 10,000");
+    }
+
+    #[test]
+    fn a_search_ends_when_every_place_is_taken() {
+        // Two buckets, and the same hash for all: the next bucket of the last one is the first.
+        let mut index = Index::new(16).unwrap();
+        (0..16).for_each(|n| index.insert(u64::MAX, n));
+        let found = index.find(u64::MAX, |slot| slot == 15);
+        assert_eq!((found, index.find(u64::MAX, |_| false)), (Some(15), None));
+    }
+
+    proptest! {
+        /// Against a map, with hashes that all but collide.
+        #[test]
+        fn it_finds_what_was_added_and_not_removed(
+            steps in proptest::collection::vec((0..64u32, 0..4u64, any::<bool>()), 1..400),
+        ) {
+            let mut index = Index::new(64).unwrap();
+            let mut model = HashMap::new();
+            for (slot, spread, add) in steps {
+                if add && !model.contains_key(&slot) {
+                    let hash = (spread << 62) | (u64::from(slot) & 1);
+                    index.insert(hash, slot);
+                    model.insert(slot, hash);
+                } else if !add && let Some(hash) = model.remove(&slot) {
+                    index.remove(hash, slot);
+                }
+                prop_assert_eq!(index.len(), model.len());
+                for other in 0..64 {
+                    let hash = model.get(&other);
+                    let found = index.find(hash.copied().unwrap_or(0), |slot| slot == other);
+                    prop_assert_eq!(found, hash.map(|_| other));
+                }
+            }
+        }
     }
 }

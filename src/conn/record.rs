@@ -4,6 +4,7 @@ use super::wheel::Links;
 use crate::time::Tick;
 use crate::wire::addr::{Address, Endpoint};
 use crate::wire::seq::SeqNumber;
+use bytemuck::Zeroable;
 
 /// An index that points nowhere.
 pub const NONE: u32 = u32::MAX;
@@ -12,12 +13,12 @@ pub const NONE: u32 = u32::MAX;
 pub const PROMOTED: u32 = 1 << 31;
 
 /// The state of a connection (RFC 9293 section 3.3.2). LISTEN has no record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Zeroable)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "the RFC's own names; Free marks an unused record")]
 pub enum State {
     #[default]
-    Free,
+    Free = 0,
     SynSent,
     SynReceived,
     Established,
@@ -54,7 +55,7 @@ impl State {
 /// Plain old data and indices, never pointers. What it does not hold is derived: SND.NXT is
 /// `snd_una` plus the length of the flight, the deadline follows from the state and `touched`, the
 /// local address is in the path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(64))]
 pub struct Conn {
     /// The peer's address.

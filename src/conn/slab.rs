@@ -2,8 +2,10 @@
 
 use super::record::{Conn, NONE, State};
 use super::wheel::Links;
+use crate::memory::array::{Array, PageKind};
+use crate::memory::prefetch::prefetch;
 use core::fmt;
-use std::collections::TryReserveError;
+use rustix::io::Errno;
 
 /// Names a connection for as long as it lives, and nothing after that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,8 +30,9 @@ impl fmt::Debug for ConnId {
 /// A fixed number of records. Free ones are linked through [`Conn::links`] and reused last in,
 /// first out; ones never used are not even touched.
 pub struct Slab {
-    records: Vec<Conn>,
-    capacity: u32,
+    records: Array<Conn>,
+    /// How many were ever used.
+    touched: u32,
     free: u32,
     len: u32,
 }
@@ -40,10 +43,9 @@ impl Slab {
     /// # Errors
     ///
     /// When there is not so much address space.
-    pub fn new(capacity: u32) -> Result<Slab, TryReserveError> {
-        let mut records = Vec::new();
-        records.try_reserve_exact(capacity as usize)?;
-        Ok(Slab { records, capacity, free: NONE, len: 0 })
+    pub fn new(capacity: u32) -> Result<Slab, Errno> {
+        let records = Array::zeroed(capacity as usize)?;
+        Ok(Slab { records, touched: 0, free: NONE, len: 0 })
     }
 
     /// Takes an unused record and returns its slot, or `None` when the slab is full. The record is
@@ -53,9 +55,9 @@ impl Slab {
             let index = self.free;
             self.free = self.records[index as usize].links.next;
             index
-        } else if self.records.len() < self.capacity as usize {
-            self.records.push(Conn::FREE);
-            u32::try_from(self.records.len() - 1).ok()?
+        } else if (self.touched as usize) < self.records.len() {
+            self.touched += 1;
+            self.touched - 1
         } else {
             return None;
         };
@@ -86,6 +88,13 @@ impl Slab {
         (record.state != State::Free && record.generation == id.generation).then_some(id.index)
     }
 
+    /// Asks for the record at `index` to be in the cache soon.
+    pub fn prefetch(&self, index: u32) {
+        if let Some(record) = self.records.get(index as usize) {
+            prefetch(record);
+        }
+    }
+
     /// How many connections there are.
     pub fn len(&self) -> u32 {
         self.len
@@ -96,9 +105,14 @@ impl Slab {
         self.len == 0
     }
 
+    /// The pages that the records are in.
+    pub fn page_kind(&self) -> PageKind {
+        self.records.kind()
+    }
+
     /// How many slots have ever been used; all live ones are below.
     pub fn touched(&self) -> u32 {
-        u32::try_from(self.records.len()).unwrap_or(u32::MAX)
+        self.touched
     }
 }
 
@@ -141,11 +155,10 @@ mod tests {
     #[test]
     fn a_full_slab_refuses_and_does_not_grow() {
         let mut slab = Slab::new(2).unwrap();
-        let reserved = slab.records.capacity();
         assert!(take(&mut slab).is_some() && take(&mut slab).is_some());
         assert_eq!(take(&mut slab), None);
         slab.remove(1);
         assert!(take(&mut slab).is_some() && take(&mut slab).is_none());
-        assert_eq!((slab.records.capacity(), slab.len()), (reserved, 2));
+        assert_eq!((slab.touched(), slab.len()), (2, 2));
     }
 }

@@ -3,9 +3,10 @@
 use super::index::Index;
 use super::path::{Path, Paths};
 use super::prefix::{PrefixLimit, Prefixes};
-use super::record::{Conn, State};
+use super::record::State;
 use super::slab::Slab;
 use crate::drops::DropReason;
+use crate::memory::array::PageKind;
 use crate::wire::addr::{Address, Endpoint, FlowHasher, FlowKey, Secret};
 
 /// The system refused memory for this many connections.
@@ -54,6 +55,18 @@ impl Table {
         self.hasher.hash(flow)
     }
 
+    /// Asks for what a search for `hash` looks at first to be in the cache soon.
+    pub fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Asks for the record with `hash` to be in the cache soon; or, seldom, for another one.
+    pub fn prefetch_record(&self, hash: u64) {
+        if let Some(slot) = self.index.candidate(hash) {
+            self.slab.prefetch(slot);
+        }
+    }
+
     /// The slot of the connection `flow`, whose hash is `hash`.
     pub fn find(&self, flow: &FlowKey, hash: u64) -> Option<u32> {
         self.index.find(hash, |slot| {
@@ -82,9 +95,7 @@ impl Table {
         conn.local_port = flow.local.port;
         conn.path = path;
         conn.state = state;
-        let hash = self.hash(flow);
-        let (slab, paths, hasher) = (&self.slab, &self.paths, &self.hasher);
-        self.index.insert(hash, slot, |slot| hasher.hash(&flow_of(&slab[slot], paths)));
+        self.index.insert(self.hash(flow), slot);
         if let Some(prefixes) = &mut self.prefixes {
             prefixes.add(&flow.remote.addr);
         }
@@ -133,16 +144,18 @@ impl Table {
 
     /// The flow of the connection in `slot`.
     pub fn flow(&self, slot: u32) -> FlowKey {
-        flow_of(&self.slab[slot], &self.paths)
+        let conn = &self.slab[slot];
+        let local = Endpoint { addr: self.paths[conn.path].local, port: conn.local_port };
+        FlowKey { remote: conn.remote(), local }
+    }
+
+    /// The pages that the records and the index are in.
+    pub fn page_kind(&self) -> PageKind {
+        self.slab.page_kind().max(self.index.page_kind())
     }
 
     /// A number that changes whenever a connection is added or removed.
     pub fn changes(&self) -> u64 {
         self.changes
     }
-}
-
-fn flow_of(conn: &Conn, paths: &Paths) -> FlowKey {
-    let local = Endpoint { addr: paths[conn.path].local, port: conn.local_port };
-    FlowKey { remote: conn.remote(), local }
 }

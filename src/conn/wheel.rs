@@ -12,6 +12,7 @@
 
 use super::record::NONE;
 use crate::time::Tick;
+use bytemuck::Zeroable;
 
 const LEVELS: usize = 4;
 const SLOTS: usize = 256;
@@ -22,7 +23,7 @@ const WORDS: usize = SLOTS / 64;
 const HEAD: u32 = 1 << 31;
 
 /// A timer's place in the wheel: two indices, 8 bytes, inside the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroable)]
 #[repr(C)]
 pub struct Links {
     /// The next timer of the slot, or [`NONE`].

@@ -24,8 +24,9 @@ impl<S: Service> Engine<S> {
     /// Takes the frames of `rx`, at most [`BATCH_MAX`], which leaves it empty; appends the answers
     /// to `tx`, within its capacity, and gives the other frames back to `pool`.
     ///
-    /// The frames go through in passes: parse and hash all, look all up, then process all. The cache
-    /// misses of a lookup then overlap with those of the others.
+    /// The frames go through in passes: parse and hash all, while the index is prefetched, find the
+    /// records to prefetch, look all up, then process all. The two cache misses that a random connection
+    /// costs then overlap with those of the others.
     pub fn handle_frames<P: FramePool>(
         &mut self,
         now: Instant,
@@ -40,11 +41,20 @@ impl<S: Service> Engine<S> {
             let packet = packet::parse(pool.bytes(&frame), self.config.mac);
             let packet = packet.and_then(|packet| self.claims.admit(packet));
             let hash = match &packet {
-                Ok(Packet::Tcp(segment)) => self.table.hash(&segment.flow),
+                Ok(Packet::Tcp(segment)) => {
+                    let hash = self.table.hash(&segment.flow);
+                    self.table.prefetch_index(hash);
+                    hash
+                }
                 _ => 0,
             };
             Received { frame, packet, hash, slot: None }
         }));
+        for received in &batch {
+            if received.packet.is_ok() {
+                self.table.prefetch_record(received.hash);
+            }
+        }
         for received in &mut batch {
             if let Ok(Packet::Tcp(segment)) = &received.packet {
                 received.slot = self.table.find(&segment.flow, received.hash);

@@ -1,5 +1,6 @@
 //! Addresses, endpoints and flow keys.
 
+use bytemuck::Zeroable;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use siphasher::sip::SipHasher13;
@@ -7,7 +8,7 @@ use siphasher::sip::SipHasher13;
 /// An IPv4 or IPv6 address in 16 bytes: IPv4 is mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2).
 ///
 /// Mapped addresses never arrive as real IPv6 addresses: the parser drops such packets.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Zeroable)]
 #[repr(transparent)]
 pub struct Address(pub [u8; 16]);
 
@@ -138,18 +139,6 @@ pub struct FlowKey {
     pub local: Endpoint,
 }
 
-impl FlowKey {
-    /// The key as bytes, for hashing.
-    fn to_bytes(self) -> [u8; 36] {
-        let mut bytes = [0; 36];
-        bytes[..16].copy_from_slice(&self.remote.addr.0);
-        bytes[16..32].copy_from_slice(&self.local.addr.0);
-        bytes[32..34].copy_from_slice(&self.remote.port.to_le_bytes());
-        bytes[34..].copy_from_slice(&self.local.port.to_le_bytes());
-        bytes
-    }
-}
-
 /// A secret that attackers must not know, drawn from the system's random source at start.
 #[derive(Clone, Copy)]
 pub struct Secret(pub [u8; 16]);
@@ -172,8 +161,21 @@ impl FlowHasher {
     }
 
     /// The hash of `flow`.
+    #[inline]
     pub fn hash(&self, flow: &FlowKey) -> u64 {
-        self.0.hash(&flow.to_bytes())
+        let [a, b] = flow.remote.port.to_le_bytes();
+        let [c, d] = flow.local.port.to_le_bytes();
+        if flow.remote.addr.is_v4() {
+            // What all mapped addresses share need not be hashed: two rounds instead of five.
+            let [e, f, g, h] = flow.remote.addr.v4_octets();
+            let [i, j, k, l] = flow.local.addr.v4_octets();
+            return self.0.hash(&[a, b, c, d, e, f, g, h, i, j, k, l]);
+        }
+        let mut bytes = [0; 36];
+        bytes[..4].copy_from_slice(&[a, b, c, d]);
+        bytes[4..20].copy_from_slice(&flow.remote.addr.0);
+        bytes[20..].copy_from_slice(&flow.local.addr.0);
+        self.0.hash(&bytes)
     }
 }
 

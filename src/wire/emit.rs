@@ -1,14 +1,10 @@
 //! Writing TCP segments into frames.
 
-use super::addr::{Endpoint, FlowKey};
+use super::addr::{Address, FlowKey};
+use super::checksum::{self, Sum};
 use super::ethernet::EthernetHeader;
-use super::packet::{Flags, SynOptions, smoltcp_address};
+use super::packet::{Flags, SynOptions};
 use super::seq::SeqNumber;
-use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket, TcpRepr,
-    TcpSeqNumber,
-};
 
 /// The initial time to live of every packet, as RFC 1700 recommends.
 ///
@@ -36,67 +32,120 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
 }
 
+/// The length of an IPv4 header without options, in bytes (RFC 791 section 3.1).
+const IPV4_LEN: usize = 20;
+/// The length of the fixed IPv6 header, in bytes (RFC 8200 section 3).
+const IPV6_LEN: usize = 40;
+/// The length of a TCP header without options, in bytes (RFC 9293 section 3.1).
+const TCP_LEN: usize = 20;
+
 /// Writes `segment` with its headers and checksums to the front of `room`, and returns the length of
 /// the frame, or `None` if `room` is too small.
+#[inline]
 pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
-    let tcp = tcp_repr(segment);
-    let tcp_len = tcp.buffer_len();
-    let checksums = ChecksumCapabilities::default();
+    let (options, options_len) = options(segment);
+    let options = &options[..options_len];
+    let tcp_len = TCP_LEN + options.len() + segment.payload.len();
+    let (source, target) = (segment.flow.local.addr, segment.flow.remote.addr);
     let ethernet = segment.ethernet.as_bytes();
-    room.get_mut(..ethernet.len())?.copy_from_slice(ethernet);
-    let packet = room.get_mut(ethernet.len()..)?;
-    let Endpoint { addr: source, .. } = segment.flow.local;
-    let Endpoint { addr: target, .. } = segment.flow.remote;
-    let ip_header_len = if source.is_v4() {
-        let repr = Ipv4Repr {
-            src_addr: source.v4_octets().into(),
-            dst_addr: target.v4_octets().into(),
-            next_header: IpProtocol::Tcp,
-            payload_len: tcp_len,
-            hop_limit: HOP_LIMIT,
-        };
-        let header = packet.get_mut(..repr.buffer_len() + tcp_len)?;
-        repr.emit(&mut Ipv4Packet::new_unchecked(header), &checksums);
-        repr.buffer_len()
-    } else {
-        let repr = Ipv6Repr {
-            src_addr: source.0.into(),
-            dst_addr: target.0.into(),
-            next_header: IpProtocol::Tcp,
-            payload_len: tcp_len,
-            hop_limit: HOP_LIMIT,
-        };
-        let header = packet.get_mut(..repr.buffer_len() + tcp_len)?;
-        repr.emit(&mut Ipv6Packet::new_unchecked(header));
-        repr.buffer_len()
+    let ip_len = if source.is_v4() { IPV4_LEN } else { IPV6_LEN };
+    let frame = room.get_mut(..ethernet.len() + ip_len + tcp_len)?;
+    let (header, packet) = frame.split_at_mut_checked(ethernet.len())?;
+    header.copy_from_slice(ethernet);
+    let rest = match source.is_v4() {
+        true => {
+            let (ip, rest) = packet.split_first_chunk_mut()?;
+            *ip = ipv4_header(&source, &target, u16::try_from(tcp_len).ok()?)?;
+            rest
+        }
+        false => {
+            let (ip, rest) = packet.split_first_chunk_mut()?;
+            *ip = ipv6_header(&source, &target, u16::try_from(tcp_len).ok()?);
+            rest
+        }
     };
-    let bytes = packet.get_mut(ip_header_len..ip_header_len + tcp_len)?;
-    let (source, target) = (smoltcp_address(&source), smoltcp_address(&target));
-    tcp.emit(&mut TcpPacket::new_unchecked(bytes), &source, &target, &checksums);
-    Some(ethernet.len() + ip_header_len + tcp_len)
+    let (tcp, rest) = rest.split_first_chunk_mut::<TCP_LEN>()?;
+    let (after, payload) = rest.split_at_mut_checked(options.len())?;
+    after.copy_from_slice(options);
+    payload.copy_from_slice(segment.payload);
+    *tcp = tcp_header(segment, options.len());
+    let sum = Sum::pseudo_header(&source, &target, tcp_len).and(Sum::of(tcp)).and(Sum::of(options));
+    [tcp[16], tcp[17]] = sum.and(Sum::of(segment.payload)).checksum();
+    Some(frame.len())
 }
 
-fn tcp_repr<'a>(segment: &Outgoing<'a>) -> TcpRepr<'a> {
-    let Flags { fin, syn, rst, ack } = segment.flags;
-    let control = match (rst, syn, fin) {
-        (true, ..) => TcpControl::Rst,
-        (_, true, _) => TcpControl::Syn,
-        (.., true) => TcpControl::Fin,
-        _ if !segment.payload.is_empty() => TcpControl::Psh,
-        _ => TcpControl::None,
-    };
-    TcpRepr {
-        src_port: segment.flow.local.port,
-        dst_port: segment.flow.remote.port,
-        control,
-        seq_number: TcpSeqNumber(segment.seq.0.cast_signed()),
-        ack_number: ack.then_some(TcpSeqNumber(segment.ack.0.cast_signed())),
-        window_len: segment.window,
-        window_scale: segment.options.wscale,
-        max_seg_size: segment.options.mss,
-        sack_permitted: segment.options.sack_permitted,
-        sack_ranges: [None; 3],
-        timestamp: None,
-        payload: segment.payload,
-    }
+/// An IPv4 header; nothing is ever fragmented (RFC 791 section 3.1, RFC 6864 section 4.1).
+fn ipv4_header(source: &Address, target: &Address, tcp_len: u16) -> Option<[u8; IPV4_LEN]> {
+    const DONT_FRAGMENT: u8 = 0x40;
+    let [length_high, length_low] = tcp_len.checked_add(IPV4_LEN as u16)?.to_be_bytes();
+    let [[a, b, c, d], [e, f, g, h]] = [source.v4_octets(), target.v4_octets()];
+    #[rustfmt::skip]
+    let mut header = [
+        0x45, 0, length_high, length_low,
+        0, 0, DONT_FRAGMENT, 0,
+        HOP_LIMIT, checksum::TCP, 0, 0,
+        a, b, c, d,
+        e, f, g, h,
+    ];
+    [header[10], header[11]] = Sum::of(&header).checksum();
+    Some(header)
 }
+
+/// An IPv6 header without a flow label (RFC 8200 section 3).
+fn ipv6_header(source: &Address, target: &Address, tcp_len: u16) -> [u8; IPV6_LEN] {
+    let mut header = [0; IPV6_LEN];
+    header[0] = 0x60;
+    header[4..6].copy_from_slice(&tcp_len.to_be_bytes());
+    header[6..8].copy_from_slice(&[checksum::TCP, HOP_LIMIT]);
+    header[8..24].copy_from_slice(&source.0);
+    header[24..].copy_from_slice(&target.0);
+    header
+}
+
+/// A TCP header without its checksum (RFC 9293 section 3.1).
+fn tcp_header(segment: &Outgoing<'_>, options_len: usize) -> [u8; TCP_LEN] {
+    let Flags { fin, syn, rst, ack } = segment.flags;
+    // A reset resets, whatever else is asked for, and a SYN opens.
+    let (fin, syn) = (fin && !syn && !rst, syn && !rst);
+    let push = !segment.payload.is_empty() && !(fin || syn || rst);
+    let flags = u8::from(fin)
+        | u8::from(syn) << 1
+        | u8::from(rst) << 2
+        | u8::from(push) << 3
+        | u8::from(ack) << 4;
+    let [a, b] = segment.flow.local.port.to_be_bytes();
+    let [c, d] = segment.flow.remote.port.to_be_bytes();
+    let [e, f, g, h] = segment.seq.0.to_be_bytes();
+    let [i, j, k, l] = if ack { segment.ack.0 } else { 0 }.to_be_bytes();
+    let [m, n] = segment.window.to_be_bytes();
+    #[expect(clippy::cast_possible_truncation, reason = "at most 12")]
+    let offset = ((TCP_LEN + options_len) as u8 / 4) << 4;
+    [a, b, c, d, e, f, g, h, i, j, k, l, offset, flags, m, n, 0, 0, 0, 0]
+}
+
+/// The options of a SYN, padded to words (RFC 9293 section 3.2, RFC 7323 section 2.2, RFC 2018 section
+/// 2), and their length.
+fn options(segment: &Outgoing<'_>) -> ([u8; 12], usize) {
+    const NO_OPERATION: u8 = 1;
+    let (mut bytes, mut len) = ([NO_OPERATION; 12], 0);
+    let SynOptions { mss, wscale, sack_permitted } = segment.options;
+    if let Some(mss) = mss {
+        let [high, low] = mss.to_be_bytes();
+        bytes[..4].copy_from_slice(&[2, 4, high, low]);
+        len += 4;
+    }
+    if let Some(shift) = wscale {
+        // One for alignment, before it.
+        bytes[len + 1..len + 4].copy_from_slice(&[3, 3, shift]);
+        len += 4;
+    }
+    if sack_permitted {
+        bytes[len + 2..len + 4].copy_from_slice(&[4, 2]);
+        len += 4;
+    }
+    (bytes, len)
+}
+
+#[cfg(test)]
+#[path = "emit_tests.rs"]
+mod tests;

@@ -12,6 +12,7 @@
 //! - [`emit`]: writing a TCP segment; [`neighbor`]: writing ARP and neighbour discovery
 
 pub mod addr;
+mod checksum;
 pub mod emit;
 pub mod ethernet;
 pub mod icmp_error;

@@ -5,6 +5,7 @@
 //! the engine's to know.
 
 use super::addr::{Address, Endpoint, FlowKey};
+use super::checksum::Sum;
 use super::ethernet::{self, EthernetHeader, Mac, be16};
 use super::icmp_error::{self, IcmpError};
 use super::seq::SeqNumber;
@@ -164,7 +165,7 @@ fn parse_ipv4(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
     if total_len < header_len || total_len > bytes.len() {
         return Err(DropReason::LengthMismatch);
     }
-    if !packet.verify_checksum() {
+    if !Sum::of(&bytes[..header_len]).is_right() {
         return Err(DropReason::IpChecksum);
     }
     if packet.more_frags() || packet.frag_offset() != 0 {
@@ -346,8 +347,8 @@ fn parse_tcp(frame: &[u8], ip: &Ip) -> Result<Packet, DropReason> {
     if header_len < smoltcp::wire::TCP_HEADER_LEN || header_len > bytes.len() {
         return Err(DropReason::HeaderLength);
     }
-    let (source, target) = (smoltcp_address(&ip.source), smoltcp_address(&ip.target));
-    if !packet.verify_checksum(&source, &target) {
+    let pseudo_header = Sum::pseudo_header(&ip.source, &ip.target, bytes.len());
+    if !pseudo_header.and(Sum::of(bytes)).is_right() {
         return Err(DropReason::TcpChecksum);
     }
     let flags =

@@ -1,9 +1,11 @@
 //! TCP sequence numbers (RFC 9293 section 3.4).
 
+use bytemuck::Zeroable;
+
 /// A sequence number: 32 bits that wrap.
 ///
 /// It has no total order; [`SeqNumber::before`] compares two numbers less than 2^31 apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Zeroable)]
 #[repr(transparent)]
 pub struct SeqNumber(pub u32);
 

@@ -1,5 +1,4 @@
 //! An interface taken into use: the XDP program, and a link for each of its queues.
-#![allow(unsafe_code, reason = "malloc_trim is a C function")]
 
 use super::interface::{Interface, InterfaceError};
 use super::program::{AttachError, AttachedMode, SteerError, SteerProgram, XdpMode};
@@ -94,20 +93,8 @@ pub fn attach(request: &Request) -> Result<(Attachment, Vec<AfXdpLink>), SetupEr
         links.push(link);
     }
     program.attach(request.mode)?;
-    return_freed_memory();
     let zero_copy = links.iter().all(AfXdpLink::zero_copy);
     Ok((Attachment { program, interface, zero_copy, queues }, links))
-}
-
-/// Gives back the pages that loading the program took and freed (it reads the kernel's type
-/// information). The allocator would keep them resident and make later tables out of them, and the
-/// growth of resident memory, by which the demo measures connections, would not show those.
-fn return_freed_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim only gives back pages without a live allocation (malloc_trim(3)).
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 impl Attachment {

@@ -1,0 +1,133 @@
+//! The Internet checksum (RFC 1071), eight bytes at a time.
+//!
+//! Sums are of the machine's own byte order, in which they fold to the same sixteen bits that the other
+//! order would give, swapped (section 2, B): so nothing is swapped until the result is stored, which is
+//! done in the machine's order, too.
+
+use super::addr::Address;
+
+/// The protocol number of TCP.
+pub(super) const TCP: u8 = 6;
+
+/// A sum of 16-bit words, not yet folded. There is room for 2^32 of them at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sum(u64);
+
+impl Sum {
+    /// The sum of `bytes`, as if a zero followed where their number is odd.
+    #[inline]
+    pub(super) fn of(bytes: &[u8]) -> Sum {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut sum = words.iter().fold(0, |sum, word| sum + halves(u64::from_ne_bytes(*word)));
+        let (words, rest) = rest.as_chunks::<4>();
+        sum += words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum::<u64>();
+        let (words, rest) = rest.as_chunks::<2>();
+        sum += words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum::<u64>();
+        sum += rest.iter().map(|&byte| u64::from(u16::from_ne_bytes([byte, 0]))).sum::<u64>();
+        Sum(sum)
+    }
+
+    /// The sum of the pseudo-header of a TCP segment of `len` bytes, header included (RFC 9293 section
+    /// 3.1, RFC 8200 section 8.1).
+    #[inline]
+    pub(super) fn pseudo_header(source: &Address, target: &Address, len: usize) -> Sum {
+        let addresses = match source.is_v4() {
+            true => Sum::of(&source.v4_octets()).and(Sum::of(&target.v4_octets())),
+            false => Sum::of(&source.0).and(Sum::of(&target.0)),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "packets are below 4 GiB")]
+        let len = (len as u32).to_be_bytes();
+        addresses.and(Sum::of(&[0, 0, 0, TCP])).and(Sum::of(&len))
+    }
+
+    /// Both sums together; the first is of an even number of bytes.
+    #[inline]
+    pub(super) fn and(self, other: Sum) -> Sum {
+        Sum(self.0 + other.0)
+    }
+
+    /// Whether what was summed holds its own checksum, and that is right.
+    #[inline]
+    pub(super) fn is_right(self) -> bool {
+        self.folded() == 0xffff
+    }
+
+    /// The bytes of the checksum over what was summed, with zeros in their place.
+    #[inline]
+    pub(super) fn checksum(self) -> [u8; 2] {
+        (!self.folded()).to_ne_bytes()
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "carries are added until none is left")]
+    fn folded(self) -> u16 {
+        let mut sum = halves(self.0);
+        sum = (sum >> 16) + (sum & 0xffff);
+        sum = (sum >> 16) + (sum & 0xffff);
+        sum = (sum >> 16) + (sum & 0xffff);
+        sum as u16
+    }
+}
+
+#[inline]
+fn halves(word: u64) -> u64 {
+    (word >> 32) + (word & 0xffff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// RFC 1071 section 4.1, with bytes in network order.
+    fn by_the_book(bytes: &[u8]) -> [u8; 2] {
+        let mut sum: u32 = 0;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+        }
+        while sum >> 16 != 0 {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        (!u16::try_from(sum).unwrap()).to_be_bytes()
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_the_book(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(Sum::of(&bytes).checksum(), by_the_book(&bytes));
+        }
+
+        #[test]
+        fn what_holds_its_checksum_is_right_and_a_flipped_bit_is_found(
+            mut bytes in proptest::collection::vec(any::<u8>(), 20..60),
+            flipped in 0..160usize,
+        ) {
+            bytes[10..12].fill(0);
+            let checksum = Sum::of(&bytes).checksum();
+            bytes[10..12].copy_from_slice(&checksum);
+            prop_assert!(Sum::of(&bytes).is_right());
+            bytes[flipped / 8] ^= 1 << (flipped % 8);
+            prop_assert!(!Sum::of(&bytes).is_right());
+        }
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        // Section 3: 0001 f203 f4f5 f6f7 sums to ddf2.
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(Sum::of(&bytes).checksum(), (!0xddf2u16).to_be_bytes());
+        assert_eq!(Sum::of(&[0xff; 64]).checksum(), [0, 0]);
+        assert_eq!(Sum::default().checksum(), [0xff, 0xff]);
+    }
+
+    #[test]
+    fn the_pseudo_header_is_the_one_of_the_family() {
+        let addr = |text: &str| Address::from(text.parse::<core::net::IpAddr>().unwrap());
+        let v4 = Sum::pseudo_header(&addr("10.1.2.3"), &addr("10.4.5.6"), 0x1234);
+        assert_eq!(v4.checksum(), by_the_book(&[10, 1, 2, 3, 10, 4, 5, 6, 0, 6, 0x12, 0x34]));
+        let v6 = Sum::pseudo_header(&addr("fd77::1"), &addr("fd77::2"), 0x1234);
+        let mut header = [addr("fd77::1").0, addr("fd77::2").0].concat();
+        header.extend([0, 0, 0x12, 0x34, 0, 0, 0, 6]);
+        assert_eq!(v6.checksum(), by_the_book(&header));
+    }
+}
