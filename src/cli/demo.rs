@@ -215,6 +215,7 @@ fn in_memory(clients: &Clients<'_>) -> anyhow::Result<Summary> {
     config.owned = vec![Owned { addr: SERVER, range_len: 32, link_len: LINK_LEN }];
     let endpoint = Endpoint { addr: SERVER, port: PORT };
     config.listeners = vec![Listener { endpoint, tag: Builtin::Line.tag(), profile: None }];
+    super::memory::check(&config, 2)?;
     let stop_server = Arc::new(AtomicBool::new(false));
     let shared = Shared::new(stop_server.clone());
     let mut held = 0;

@@ -7,6 +7,7 @@
 //! - `claim`: whether somebody else has an address; `gateways`: the way to peers off the link
 //! - `limits`: how many connections, and how much in a second
 //! - `liveness`: keepalive and the user timeout
+//! - `memory`: whether there is enough
 //! - `network`: the test network of `demo`
 //! - `promotion`: connections that a whole TCP socket carries
 //! - `server`: the server process of `demo`
@@ -24,6 +25,7 @@ mod faults;
 mod gateways;
 mod limits;
 mod liveness;
+mod memory;
 mod network;
 mod promotion;
 mod secrets;

@@ -4,8 +4,8 @@ use super::address::{Cidr, ListenUrl};
 use super::faults::FaultsArg;
 use super::status::Status;
 use super::{
-    Failure, capture, claim, failed, gateways, limits, liveness, promotion, refused, say, secrets,
-    signals,
+    Failure, capture, claim, failed, gateways, limits, liveness, memory, promotion, refused, say,
+    secrets, signals,
 };
 use crate::engine::Engine;
 use crate::engine::claims::Claiming;
@@ -200,6 +200,7 @@ fn make_shard(
     config.owned = args.address.iter().map(owned).collect();
     config.profile = plan.profile;
     config.listeners = plan.listeners.clone();
+    memory::check(&config, attachment.queues())?;
     let engine = Engine::try_new(config, Builtins, clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }

@@ -41,6 +41,9 @@ pub struct Flights {
 }
 
 impl Flights {
+    /// The memory of one flight, in bytes.
+    pub const BYTES_EACH: usize = STRIDE + size_of::<Flight>() + size_of::<u32>();
+
     /// Room for `capacity` flights; their payloads' memory is touched as it is used.
     pub fn new(capacity: u32) -> Flights {
         Flights {

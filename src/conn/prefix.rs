@@ -50,6 +50,13 @@ impl Prefixes {
         Ok(Prefixes { limit, counts, hasher: SipHasher13::new_with_key(&secret.0) })
     }
 
+    /// The most memory that the prefixes of `capacity` connections take, in bytes: hashbrown has a power
+    /// of two of places, of which it fills 7/8, and a control byte for each.
+    pub(super) fn bytes(capacity: u32) -> u64 {
+        let places = (2 * u64::from(capacity) * 8 / 7).next_power_of_two();
+        places * (size_of::<(Address, u32)>() as u64 + 1)
+    }
+
     /// Whether the prefix of `addr` has as many connections as it may have.
     pub(super) fn is_full(&self, addr: &Address) -> bool {
         let prefix = self.prefix(addr);

@@ -3,7 +3,7 @@
 use super::index::Index;
 use super::path::{Path, Paths};
 use super::prefix::{PrefixLimit, Prefixes};
-use super::record::State;
+use super::record::{Conn, State};
 use super::slab::Slab;
 use crate::drops::DropReason;
 use crate::memory::array::PageKind;
@@ -48,6 +48,13 @@ impl Table {
             prefixes,
             changes: 0,
         })
+    }
+
+    /// The memory of `capacity` connections, in bytes.
+    pub fn bytes(capacity: u32, counts_prefixes: bool) -> u64 {
+        let records = u64::from(capacity) * size_of::<Conn>() as u64;
+        let prefixes = if counts_prefixes { Prefixes::bytes(capacity) } else { 0 };
+        records + Index::bytes(capacity) as u64 + prefixes
     }
 
     /// The hash of `flow`, for [`Table::find`].

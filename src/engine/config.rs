@@ -2,8 +2,11 @@
 
 use super::claims::Claiming;
 use super::locals::{Listener, Owned};
+use crate::conn::flight::Flights;
 use crate::conn::prefix::PrefixLimit;
+use crate::conn::table::Table;
 use crate::tcp::keepalive::Profile;
+use crate::tcp::promoted::pool::Pool;
 use crate::tcp::timing;
 use crate::time::Duration;
 use crate::wire::addr::{Address, Secret};
@@ -100,6 +103,15 @@ impl Config {
             hash_secret,
             isn_secret,
         }
+    }
+
+    /// The most memory that the tables of the engine take, in bytes: when all of them are full. What is
+    /// not used is not touched.
+    pub fn memory_max(&self) -> u64 {
+        let connections = Table::bytes(self.connections_max, self.prefix_limit.is_some());
+        let flights = u64::from(self.flights_max) * Flights::BYTES_EACH as u64;
+        let promoted = Pool::bytes_each(self.promoted_buffer, self.mtu) as u64;
+        connections + flights + u64::from(self.promoted_max) * promoted
     }
 
     /// The default number of half-open connections for `connections`: all, but no more than 65,536.

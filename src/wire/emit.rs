@@ -77,7 +77,8 @@ pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
 /// An IPv4 header; nothing is ever fragmented (RFC 791 section 3.1, RFC 6864 section 4.1).
 fn ipv4_header(source: &Address, target: &Address, tcp_len: u16) -> Option<[u8; IPV4_LEN]> {
     const DONT_FRAGMENT: u8 = 0x40;
-    let [length_high, length_low] = tcp_len.checked_add(IPV4_LEN as u16)?.to_be_bytes();
+    let total_len = u16::try_from(IPV4_LEN + usize::from(tcp_len)).ok()?;
+    let [length_high, length_low] = total_len.to_be_bytes();
     let [[a, b, c, d], [e, f, g, h]] = [source.v4_octets(), target.v4_octets()];
     #[rustfmt::skip]
     let mut header = [
@@ -107,7 +108,7 @@ fn tcp_header(segment: &Outgoing<'_>, options_len: usize) -> [u8; TCP_LEN] {
     let Flags { fin, syn, rst, ack } = segment.flags;
     // A reset resets, whatever else is asked for, and a SYN opens.
     let (fin, syn) = (fin && !syn && !rst, syn && !rst);
-    let push = !segment.payload.is_empty() && !(fin || syn || rst);
+    let push = !(segment.payload.is_empty() || fin || syn || rst);
     let flags = u8::from(fin)
         | u8::from(syn) << 1
         | u8::from(rst) << 2

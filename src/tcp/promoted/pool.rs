@@ -85,6 +85,11 @@ impl Pool {
         }
     }
 
+    /// The memory of one promoted connection, in bytes, for [`Pool::new`] with these arguments.
+    pub fn bytes_each(buffer: u16, mtu: u16) -> usize {
+        size_of::<Entry>() + 2 * usize::from(buffer.max(BUFFER_MIN)) + usize::from(mtu)
+    }
+
     /// How many connections there is room for.
     pub fn capacity(&self) -> usize {
         self.entries.len()
