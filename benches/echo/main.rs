@@ -1,7 +1,7 @@
 //! Echo over veth: tenmil with many connections against a bare AF_XDP echo on the same link, in
 //! turns.
 //!
-//!     cargo bench --bench echo -- [--connections N] [--window N] [--seconds S] [--rounds N]
+//!     cargo bench --bench echo -- [--connections N] [--window N] [--seconds S] [--rounds N] [--busy-poll]
 //!
 //! The clients are a source of frames that keeps a window of them on its way: keepalive probes, which
 //! tenmil answers with an ACK each, and heartbeats, which it answers with data that the source
@@ -61,10 +61,9 @@ struct Args {
     seconds: f64,
     #[arg(long, default_value_t = 11)]
     rounds: usize,
+    /// Have both ends take frames by busy polling.
     #[arg(long)]
-    threaded: Option<String>,
-    #[arg(long)]
-    qdisc: bool,
+    busy_poll: bool,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -87,9 +86,10 @@ const CASES: [(Work, Answerer); 4] = [
 ];
 
 fn main() {
-    let args = Args::parse();
-    let Some(made) = Network::make("echo", &[]) else { return };
-    let network = &made;
+    let args = &Args::parse();
+    let how: &[&str] = if args.busy_poll { &["--busy-poll"] } else { &[] };
+    let Some(network) = Network::with("echo", &[], how) else { return };
+    let network = &network;
     let stop = Arc::new(AtomicBool::new(false));
     thread::scope(|scope| {
         let (ready, attached) = mpsc::channel();
@@ -100,7 +100,10 @@ fn main() {
             move || {
                 network.in_server(move || {
                     affinity::pin(0).expect("a core");
-                    let end = veth::take(SERVER_INTERFACE, &[(SERVER.into(), 32)]);
+                    let mut end = veth::take(SERVER_INTERFACE, &[(SERVER.into(), 32)]);
+                    if args.busy_poll {
+                        end.link.poll_busily().expect("it may");
+                    }
                     ready.send(end.mac).expect("the source waits");
                     server::serve(end, connections, &stop, &next, &done)
                 })
@@ -111,74 +114,66 @@ fn main() {
             affinity::pin(1).expect("a core");
             // What the bare echo turns back is for the server's address.
             let owned = [([10, 77, 16, 0].into(), 20), (SERVER.into(), 32)];
-            let end = veth::take(CLIENT_INTERFACE, &owned);
-            let sh = |ns: String, cmd: String| {
-                veth::network::succeed(std::process::Command::new("ip").args([
-                    "netns", "exec", &ns, "sh", "-c", &cmd,
-                ]));
-            };
-            if args.qdisc {
-                sh(network.client_namespace(), format!("tc qdisc replace dev {CLIENT_INTERFACE} root pfifo"));
-                sh(network.server_namespace(), format!("tc qdisc replace dev {SERVER_INTERFACE} root pfifo"));
+            let mut end = veth::take(CLIENT_INTERFACE, &owned);
+            if args.busy_poll {
+                end.link.poll_busily().expect("it may");
             }
-            if let Some(threaded) = &args.threaded {
-                // "server cpu,client cpu", - for none
-                let (s, c) = threaded.split_once(',').unwrap();
-                for (cpu, ns, interface) in [
-                    (s, network.server_namespace(), SERVER_INTERFACE),
-                    (c, network.client_namespace(), CLIENT_INTERFACE),
-                ] {
-                    if cpu != "-" {
-                        sh(ns, format!(
-                            "echo 1 > /sys/class/net/{interface}/threaded; sleep 0.2; for p in $(pgrep napi/{interface} | tail -1); do taskset -pc {cpu} $p; chrt -f -p 10 $p; cat /proc/$p/comm; done"
-                        ));
-                    }
-                }
-            }
-            let (connections, window) = (args.connections, args.window);
-            let mut source =
-                Source::new(end, (server_mac, server::ENDPOINT), connections, window);
-            let mut job = |by, work, run: &mut dyn FnMut(&mut Source) -> Tally| {
-                stop.store(false, Ordering::Relaxed);
-                jobs.send((by, work)).expect("the server runs");
-                let began = cpu_time();
-                let tally = run(&mut source);
-                let source_took = cpu_time() - began;
-                stop.store(true, Ordering::Relaxed);
-                let server_took: Duration = finished.recv().expect("the server runs");
-                assert_eq!(tally.wrong, 0, "wrong answers");
-                if tally.lost > 0 {
-                    println!("{by:?} {work:?}: {} frames were lost", tally.lost);
-                }
-                let frames = tally.frames();
-                Rate {
-                    frames_per_second: frames / tally.took.as_secs_f64(),
-                    server_ns: server_took.as_secs_f64() * 1e9 / frames,
-                    source_ns: source_took.as_secs_f64() * 1e9 / frames,
-                }
-            };
-            let opened = job(Answerer::Tenmil, Work::Open, &mut Source::open);
-            println!(
-                "{} connections, opened at {:.0} thousand frames a second; {} frames under way; {} rounds of {} s",
-                args.connections,
-                opened.frames_per_second / 1e3,
-                args.window,
-                args.rounds,
-                args.seconds
-            );
-            let time = Duration::from_secs_f64(args.seconds);
-            let mut rates = CASES.map(|_| Vec::new());
-            for _ in 0..args.rounds {
-                for ((work, by), rates) in CASES.into_iter().zip(&mut rates) {
-                    rates.push(job(by, work, &mut |source| source.exchange(work, by, time)));
-                }
-            }
-            report(&rates);
+            let server = (server_mac, server::ENDPOINT);
+            let source = Source::new(end, server, args.connections, args.window);
+            report(&Rig { source, stop, jobs, finished }.measure(args));
         });
         let (counters, link) = server.join().expect("the server ends");
         assert_eq!(counters.established, u64::from(args.connections), "{counters:?}");
         println!("retransmitted {}, {link:?}", counters.retransmitted);
     });
+}
+
+/// The source, and what makes the server work.
+struct Rig {
+    source: Source,
+    stop: Arc<AtomicBool>,
+    jobs: mpsc::Sender<(Answerer, Work)>,
+    finished: mpsc::Receiver<Duration>,
+}
+
+impl Rig {
+    fn measure(mut self, args: &Args) -> [Vec<Rate>; CASES.len()] {
+        let Args { connections, window, seconds, rounds, .. } = *args;
+        let opened = self.run(Answerer::Tenmil, Work::Open, Source::open).frames_per_second / 1e3;
+        println!("{connections} connections, opened at {opened:.0} thousand frames/s");
+        println!(
+            "{window} frames under way, {rounds} rounds of {seconds} s each: median (least to most)"
+        );
+        let time = Duration::from_secs_f64(seconds);
+        let mut rates = CASES.map(|_| Vec::new());
+        for _ in 0..rounds {
+            for ((work, by), rates) in CASES.into_iter().zip(&mut rates) {
+                rates.push(self.run(by, work, |source| source.exchange(work, by, time)));
+            }
+        }
+        rates
+    }
+
+    /// Has the server do its part of `work` while the source does `exchange`.
+    fn run(&mut self, by: Answerer, work: Work, exchange: impl Fn(&mut Source) -> Tally) -> Rate {
+        self.stop.store(false, Ordering::Relaxed);
+        self.jobs.send((by, work)).expect("the server runs");
+        let began = cpu_time();
+        let tally = exchange(&mut self.source);
+        let source_took = cpu_time() - began;
+        self.stop.store(true, Ordering::Relaxed);
+        let server_took = self.finished.recv().expect("the server runs");
+        assert_eq!(tally.wrong, 0, "wrong answers");
+        if tally.lost > 0 {
+            println!("{by:?} {work:?}: {} frames were lost", tally.lost);
+        }
+        let frames = tally.frames();
+        Rate {
+            frames_per_second: frames / tally.took.as_secs_f64(),
+            server_ns: server_took.as_secs_f64() * 1e9 / frames,
+            source_ns: source_took.as_secs_f64() * 1e9 / frames,
+        }
+    }
 }
 
 fn report(rates: &[Vec<Rate>; CASES.len()]) {

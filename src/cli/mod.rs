@@ -21,6 +21,7 @@ mod address;
 mod capture;
 mod claim;
 mod demo;
+mod driving;
 mod faults;
 mod gateways;
 mod limits;

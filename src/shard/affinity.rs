@@ -1,6 +1,6 @@
 //! Which processor a thread runs on.
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io;
 
 /// Keeps the calling thread on processor `cpu`, counted from 0.
@@ -17,21 +17,29 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &only)?)
 }
 
+/// The processors that the calling thread may run on, in ascending order.
+///
+/// # Errors
+///
+/// The kernel's, if there are more processors than [`CpuSet::MAX_CPU`].
+pub fn allowed() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::thread::{sched_getaffinity, sched_getcpu};
+    use rustix::thread::sched_getcpu;
 
     #[test]
     fn a_pinned_thread_runs_there() {
-        let allowed = sched_getaffinity(None).expect("its own");
-        let cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
-        for cpu in cpus {
-            let at = std::thread::spawn(move || {
+        for cpu in allowed().expect("its own") {
+            let pinned = std::thread::spawn(move || {
                 pin(cpu).expect("it is allowed");
-                sched_getcpu()
+                (sched_getcpu(), allowed().expect("its own"))
             });
-            assert_eq!(at.join().expect("no panic"), cpu);
+            assert_eq!(pinned.join().expect("no panic"), (cpu, vec![cpu]));
         }
     }
 
