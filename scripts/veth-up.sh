@@ -159,12 +159,13 @@ set_offloads() {
     ip netns exec "$server" ethtool -K tm-server0 tx off tso off gso off gro off >/dev/null
 }
 
-# set_busy_poll NAMESPACE INTERFACE: a call of the receiver's keeps interrupts off for 200 us, or until
+# set_busy_poll NAMESPACE INTERFACE: a call of the receiver's keeps interrupts off for 50 us, or until
 # the next call. A veth without a queueing discipline drops what its ring of 256 frames has no room
 # for, and tells nobody; with one the sender hears of it.
 set_busy_poll() {
     ip netns exec "$1" sh -c "cd /sys/class/net/$2 && echo 2 >napi_defer_hard_irqs &&
-        echo 200000 >gro_flush_timeout"
+        echo 50000 >gro_flush_timeout"
+    command -v tc >/dev/null 2>&1 || fail "tc is missing: apt-get install iproute2"
     ip netns exec "$1" tc qdisc replace dev "$2" root pfifo
 }
 

@@ -1,4 +1,4 @@
-//! CIDRs and listen URLs as arguments.
+//! CIDRs and URLs of services as arguments.
 
 use super::liveness::{BadQuery, Overrides};
 use crate::service::builtin::{Builtin, UnknownService};
@@ -69,6 +69,8 @@ pub(super) enum BadUrl {
     Service(#[from] UnknownService),
     #[error("'{0}': {1}")]
     Query(String, BadQuery),
+    #[error("'{0}': what follows a ? is for listeners; a target has nothing like it")]
+    TargetQuery(String),
     #[error("'{0}': port 0 cannot be listened on")]
     PortZero(String),
     #[error("'{0}': not an address that a host can have; name the one to listen on")]
@@ -94,6 +96,21 @@ impl FromStr for ListenUrl {
         match is_host(endpoint.ip()) {
             true => Ok(ListenUrl { service, endpoint, overrides }),
             false => Err(BadUrl::NoHost(text.to_owned())),
+        }
+    }
+}
+
+/// A service and where it is connected to, written as a [`ListenUrl`] without a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TargetUrl(pub(super) ListenUrl);
+
+impl FromStr for TargetUrl {
+    type Err = BadUrl;
+
+    fn from_str(text: &str) -> Result<TargetUrl, BadUrl> {
+        match text.contains('?') {
+            true => Err(BadUrl::TargetQuery(text.to_owned())),
+            false => text.parse().map(TargetUrl),
         }
     }
 }
@@ -150,6 +167,8 @@ mod tests {
             let error = text.parse::<ListenUrl>().unwrap_err().to_string();
             assert!(error.contains(says) && error.contains(text), "{text}: {error}");
         }
+        let error = "echo://10.77.0.1:7?keepalive=off".parse::<TargetUrl>().unwrap_err();
+        assert!(error.to_string().contains("for listeners"), "{error}");
         let error = "finger://10.77.0.1:79".parse::<ListenUrl>().unwrap_err().to_string();
         assert_eq!(error, "unknown service 'finger': there are echo, discard and line");
     }

@@ -1,63 +1,71 @@
 //! `tenmil demo`: the main job in one command.
 
+use super::clients::{Clients, Interrupt};
 use super::faults::FaultsArg;
 use super::network::TestNetwork;
-use super::server::{Server, resident_bytes};
+use super::process::{cpu_time, resident_bytes};
+use super::server::Server;
 use super::status::Status;
-use super::summary::{Connect, Connections, Heartbeats, Latency, Memory, Summary};
-use super::{Failure, capture, causes, failed, refused, say, secrets, signals};
+use super::summary::{Known, Summary};
+use super::{Failure, capture, causes, failed, heartbeat, refused, say, secrets, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
-use crate::link::Link;
 use crate::link::af_xdp::attachment::{self, Request};
 use crate::link::af_xdp::interface::enter_netns;
 use crate::link::af_xdp::program::XdpMode;
 use crate::link::memory;
-use crate::link::tap::{Capture, Tapped};
-use crate::load::driver::{LoadDriver, Outcome, Plan};
-use crate::load::heartbeat::Heartbeat;
-use crate::load::progress::{Phase, Progress};
-use crate::load::sources::Sources;
+use crate::load::flows::{Flows, Target};
+use crate::load::plan::{Plan, UNDERWAY_MAX};
+use crate::load::progress::Phase;
 use crate::service::builtin::{Builtin, Builtins};
 use crate::shard::affinity;
 use crate::shard::clock::Clock;
 use crate::shard::{Answering, Shard, Shared};
+use crate::tcp::keepalive::Profile;
 use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use crate::wire::ethernet::Mac;
 use anyhow::{Context as _, anyhow, bail};
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 
 const SERVER: Address = Address::v4([10, 77, 0, 1]);
 const PORT: u16 = 7000;
 const LINK_LEN: u8 = 16;
+const MTU: u32 = 1500;
 
-/// The clients' addresses: 10.77.16.0/20.
+/// The clients' addresses: 10.77.16.0/20, enough for 264 million connections.
 const CLIENTS: Address = Address::v4([10, 77, 16, 0]);
 const CLIENTS_LEN: u8 = 20;
 
-/// Heartbeats a second: all within 20 seconds, but no more than a veth pair carries with ease, so that
-/// latency is not queueing; and no fewer than these.
-fn heartbeats_per_second(connections: u32) -> u64 {
-    (u64::from(connections) / 20).clamp(25_000, 100_000)
+/// The heartbeat's period where connections are held for longer than that.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Heartbeats a second where nothing is said: all within 20 seconds, but no more than a veth pair
+/// carries with ease, so that latency is not queueing; and no fewer than these.
+fn heartbeats_per_second(connections: u32) -> u32 {
+    (connections / 20).clamp(25_000, 100_000)
 }
 
-/// How often the progress is looked at.
-const TICK: Duration = Duration::from_millis(50);
-
-/// Hold many connections and exchange a heartbeat on each, on a network made for it.
+/// Hold many connections and exchange heartbeats on them, on a network made for it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// How many connections.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     connections: u32,
+
+    /// How long to hold all connections once they are established. As long as one heartbeat on each
+    /// takes, unless given.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    hold: Option<Duration>,
+
+    /// How often a heartbeat goes over each connection while they are held, spread evenly; or off.
+    /// Every 60s, or once if the hold is shorter, unless given.
+    #[arg(long, value_name = "TIME|off")]
+    heartbeat: Option<heartbeat::Arg>,
 
     /// What joins server and clients: a veth pair between two processes, which takes root, or
     /// memory inside this one; auto takes veth if it can.
@@ -77,6 +85,50 @@ pub(super) struct Args {
     faults: FaultsArg,
 }
 
+impl Args {
+    /// The period of the heartbeats, and how long connections are held.
+    fn times(&self) -> (Option<Duration>, Duration) {
+        let once =
+            Duration::from_secs(1) * self.connections / heartbeats_per_second(self.connections);
+        match (self.heartbeat, self.hold) {
+            (None, None) => (Some(once), once),
+            (None, Some(hold)) => (Some(hold.min(PERIOD)).filter(|period| !period.is_zero()), hold),
+            (Some(heartbeat::Arg(period)), hold) => (period, hold.or(period).unwrap_or(once)),
+        }
+    }
+
+    /// What the clients do.
+    fn clients(&self, stop: &Arc<AtomicBool>) -> anyhow::Result<Clients> {
+        let clock = Clock::start();
+        let connections = u64::from(self.connections);
+        let target =
+            Target { service: Builtin::Line, endpoint: Endpoint { addr: SERVER, port: PORT } };
+        let (heartbeat, hold) = self.times();
+        Ok(Clients {
+            plan: Plan {
+                connections,
+                flows: Flows::new(&[(CLIENTS, CLIENTS_LEN)], &[target], connections)?,
+                rate: None,
+                underway_max: UNDERWAY_MAX,
+                heartbeat,
+                beat_early: false,
+                hold,
+                churn: None,
+                duration: None,
+            },
+            owned: vec![Owned { addr: CLIENTS, range_len: CLIENTS_LEN, link_len: LINK_LEN }],
+            gateways: Vec::new(),
+            profile: Profile::default(),
+            records: self.connections,
+            faults: self.faults,
+            capture: capture::start(self.pcap.as_deref(), clock)?,
+            clock,
+            progress: Arc::default(),
+            shared: Shared::new(stop.clone()),
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum LinkKind {
     Auto,
@@ -86,33 +138,16 @@ enum LinkKind {
 
 /// Runs the demo.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    // Found out before the work, not after it.
-    if let Some(path) = &args.json {
-        File::options()
-            .create(true)
-            .append(true)
-            .open(path)
-            .with_context(|| format!("cannot write {}", path.display()))
-            .map_err(refused)?;
-    }
+    args.json.as_deref().map_or(Ok(()), Summary::check_path).map_err(refused)?;
     let stop = signals::stop_flag().map_err(refused)?;
-    let clients = Clients::new(args, &stop).map_err(refused)?;
+    let clients = args.clients(&stop).map_err(refused)?;
+    // The server's tables are as large.
+    clients.check_memory(2).map_err(refused)?;
     let summary = match veth(args, &stop)? {
-        Some(veth) => on_veth(&clients, veth),
-        None => in_memory(&clients),
+        Some(veth) => on_veth(&clients, veth, &stop),
+        None => in_memory(args, &clients, &stop),
     };
-    let summary = summary.map_err(failed)?;
-    say(&summary);
-    if let Some(path) = &args.json {
-        let json = serde_json::to_string(&summary).map_err(failed)?;
-        std::fs::write(path, json + "\n")
-            .with_context(|| format!("cannot write {}", path.display()))
-            .map_err(failed)?;
-    }
-    match summary.is_clean() {
-        true => Ok(()),
-        false => Err(failed(anyhow!("not every connection was established and answered rightly"))),
-    }
+    super::report(&summary.map_err(failed)?, args.json.as_deref())
 }
 
 /// The test network, and the server in it.
@@ -167,17 +202,19 @@ fn cpus() -> Option<[usize; 2]> {
 }
 
 /// Server and clients in two processes, joined by a veth pair.
-fn on_veth(clients: &Clients<'_>, veth: Veth) -> anyhow::Result<Summary> {
+fn on_veth(clients: &Clients, veth: Veth, stop: &AtomicBool) -> anyhow::Result<Summary> {
     // Dropped in the opposite order: the network last.
     let Veth { network, mut server } = veth;
-    let args = clients.args;
-    let empty = server.resident_bytes()?;
+    let pid = server.pid();
+    let empty = resident_bytes(&pid)?;
     let namespace = network.client_namespace();
     say(format_args!(
         "server in {}, clients in {namespace}, joined by veth",
         network.server_namespace()
     ));
-    let (mut held, mut memory) = (empty, None);
+    let mut held = None;
+    // The server's CPU time when the hold began, and when it ended.
+    let mut hold = (Duration::ZERO, Duration::ZERO);
     let finished = thread::scope(|scope| {
         let running = scope.spawn(|| {
             enter_netns(&namespace)?;
@@ -193,33 +230,36 @@ fn on_veth(clients: &Clients<'_>, veth: Veth) -> anyhow::Result<Summary> {
             if let Some([_, cpu]) = cpus() {
                 affinity::pin(cpu)?;
             }
-            clients.run(link, attachment.interface().mac)
+            clients.run(link, attachment.interface().mac, attachment.interface().mtu)
         });
-        clients.watch(running, |phase| {
+        clients.watch(running, stop, Interrupt::Abandon, |phase| {
             if !server.is_running() {
                 bail!("the server's process has ended");
             }
-            if phase == Phase::Held && memory.is_none() {
-                held = server.resident_bytes()?;
-                memory = Some(held.saturating_sub(empty));
+            match phase {
+                Phase::Connected if held.is_none() => {
+                    held = Some((empty, resident_bytes(&pid)?));
+                    hold = (cpu_time(&pid)?, cpu_time(&pid)?);
+                }
+                Phase::Holding => hold.1 = cpu_time(&pid)?,
+                _ => {}
             }
             Ok(())
         })
     })?;
+    let server_cpu = cpu_time(&pid)?;
     let status = server.stop()?;
-    let established = finished.heartbeat.opened;
-    let memory = Memory {
-        server_bytes_per_connection: memory
-            .filter(|_| established > 0)
-            .map(|grown| round(grown as f64 / established as f64, 10.0)),
-        server_rss_bytes: held,
+    let known = Known {
+        server_memory: held,
+        server_cpu: Some((server_cpu, hold.1.saturating_sub(hold.0))),
+        clients_alone: true,
+        ..Known::default()
     };
-    finished.summary(args, "veth", memory, status)
+    Ok(Summary::new(&finished, "veth", &known, status.frames, status.events))
 }
 
 /// Server and clients on two threads of this process, joined in memory.
-fn in_memory(clients: &Clients<'_>) -> anyhow::Result<Summary> {
-    let args = clients.args;
+fn in_memory(args: &Args, clients: &Clients, stop: &AtomicBool) -> anyhow::Result<Summary> {
     const SERVER_MAC: Mac = [2, 0, 0, 0, 0, 1];
     const CLIENT_MAC: Mac = [2, 0, 0, 0, 0, 2];
     let (server_link, client_link) = memory::pair(8192, 2048, 2048);
@@ -229,21 +269,19 @@ fn in_memory(clients: &Clients<'_>) -> anyhow::Result<Summary> {
     config.owned = vec![Owned { addr: SERVER, range_len: 32, link_len: LINK_LEN }];
     let endpoint = Endpoint { addr: SERVER, port: PORT };
     config.listeners = vec![Listener { endpoint, tag: Builtin::Line.tag(), profile: None }];
-    super::memory::check(&config, 2)?;
+    let engine = Engine::try_new(config, Builtins, clients.clock.now())?;
     let stop_server = Arc::new(AtomicBool::new(false));
     let shared = Shared::new(stop_server.clone());
-    let mut held = 0;
+    let mut known = Known::default();
     let finished = thread::scope(|scope| {
         let server = scope.spawn(|| {
-            let clock = Clock::start();
-            let engine = Engine::new(config, Builtins, clock.now());
             let mut shard = Shard { link: server_link, engine, driver: Answering };
-            shard.run(&clock, &shared)
+            shard.run(&clients.clock, &shared)
         });
-        let running = scope.spawn(|| clients.run(client_link, CLIENT_MAC));
-        let finished = clients.watch(running, |phase| {
-            if phase == Phase::Held {
-                held = resident_bytes("self")?;
+        let running = scope.spawn(|| clients.run(client_link, CLIENT_MAC, MTU));
+        let finished = clients.watch(running, stop, Interrupt::Abandon, |phase| {
+            if phase == Phase::Connected {
+                known.only_memory = Some(resident_bytes("self")?);
             }
             Ok(())
         });
@@ -251,148 +289,43 @@ fn in_memory(clients: &Clients<'_>) -> anyhow::Result<Summary> {
         server.join().map_err(|_| anyhow!("the server's thread panicked"))??;
         finished
     })?;
-    let memory = Memory { server_bytes_per_connection: None, server_rss_bytes: held };
-    finished.summary(args, "memory", memory, Status::from(&shared.snapshot()))
+    let status = Status::from(&shared.snapshot());
+    Ok(Summary::new(&finished, "memory", &known, status.frames, status.events))
 }
 
-/// The client role: the same engine, driven by a plan.
-struct Clients<'a> {
-    args: &'a Args,
-    clock: Clock,
-    capture: Option<Capture>,
-    progress: Arc<Progress>,
-    shared: Shared,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What the clients' thread ends with.
-struct Finished {
-    outcome: Outcome,
-    heartbeat: Heartbeat,
-}
-
-impl<'a> Clients<'a> {
-    fn new(args: &'a Args, stop: &Arc<AtomicBool>) -> anyhow::Result<Clients<'a>> {
-        let clock = Clock::start();
-        let capture = capture::start(args.pcap.as_deref(), clock)?;
-        let shared = Shared::new(stop.clone());
-        Ok(Clients { args, clock, capture, progress: Arc::default(), shared })
-    }
-
-    /// Runs the plan over `link`, on this thread.
-    fn run(&self, link: impl Link, mac: Mac) -> anyhow::Result<Finished> {
-        let connections = self.args.connections;
-        let mut config = Config::new(mac, secrets::draw()?, secrets::draw()?);
-        config.connections_max = connections;
-        config.flights_max = Config::flights_for(connections);
-        config.owned = vec![Owned { addr: CLIENTS, range_len: CLIENTS_LEN, link_len: LINK_LEN }];
-        let host_bits = 32 - u32::from(CLIENTS_LEN);
-        let plan = Plan {
-            connections: u64::from(connections),
-            target: Endpoint { addr: SERVER, port: PORT },
-            sources: Sources::new(CLIENTS, host_bits),
-            heartbeats_per_second: heartbeats_per_second(connections),
-        };
-        let engine = Engine::try_new(config, Heartbeat::default(), self.clock.now())?;
-        let driver = LoadDriver::new(plan, self.progress.clone());
-        let link = Tapped::new(self.args.faults.on(link, 0), self.capture.clone());
-        let mut shard = Shard { link, engine, driver };
-        shard.run(&self.clock, &self.shared)?;
-        let heartbeat = std::mem::take(shard.engine.service_mut());
-        Ok(Finished { outcome: shard.driver.outcome(), heartbeat })
-    }
-
-    /// Shows the progress until `running` ends. `look` is called with the phase again and again; the
-    /// clients hold their connections until it was called with [`Phase::Held`].
-    fn watch(
-        &self,
-        running: ScopedJoinHandle<'_, anyhow::Result<Finished>>,
-        look: impl FnMut(Phase) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Finished> {
-        let shown = self.show_progress(&running, look);
-        let interrupted = self.shared.stop.load(Ordering::Relaxed);
-        if shown.is_err() {
-            // Nobody would let the clients go on.
-            self.shared.stop.store(true, Ordering::Relaxed);
+    fn times(args: &[&str]) -> (Option<Duration>, Duration) {
+        #[derive(clap::Parser)]
+        struct Demo {
+            #[command(flatten)]
+            args: Args,
         }
-        let finished = running.join().map_err(|_| anyhow!("the clients' thread panicked"))?;
-        if interrupted {
-            bail!("interrupted");
-        }
-        shown?;
-        let finished = finished?;
-        if !finished.outcome.target_found {
-            bail!("{} does not answer", SERVER.to_ip());
-        }
-        Ok(finished)
+        let words = ["demo"].iter().chain(args);
+        <Demo as clap::Parser>::try_parse_from(words).expect("arguments").args.times()
     }
 
-    fn show_progress(
-        &self,
-        running: &ScopedJoinHandle<'_, anyhow::Result<Finished>>,
-        mut look: impl FnMut(Phase) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let bar = progress_bar(self.args.connections)?;
-        let mut shown = None;
-        while !running.is_finished() {
-            let (phase, done) = self.progress.get();
-            if shown != Some(phase) && phase != Phase::Done {
-                shown = Some(phase);
-                bar.set_message(phase.name());
-                bar.reset();
-            }
-            bar.set_position(done);
-            look(phase).inspect_err(|_| bar.finish_and_clear())?;
-            if phase == Phase::Held {
-                self.progress.go_on();
-            }
-            thread::park_timeout(TICK);
-        }
-        bar.finish_and_clear();
-        Ok(())
+    #[test]
+    fn unless_told_otherwise_each_connection_has_one_heartbeat() {
+        let seconds = Duration::from_secs;
+        assert_eq!(times(&[]), (Some(seconds(2) / 5), seconds(2) / 5));
+        let million = ["--connections", "1000000"];
+        assert_eq!(times(&million), (Some(seconds(20)), seconds(20)));
+        assert_eq!(times(&["--hold", "10s"]), (Some(seconds(10)), seconds(10)));
+        assert_eq!(times(&["--hold", "120s"]), (Some(seconds(60)), seconds(120)));
+        assert_eq!(times(&["--hold", "0s"]), (None, seconds(0)));
+        assert_eq!(times(&["--heartbeat", "5s"]), (Some(seconds(5)), seconds(5)));
+        let both = ["--hold", "120s", "--heartbeat", "30s"];
+        assert_eq!(times(&both), (Some(seconds(30)), seconds(120)));
+        assert_eq!(times(&["--hold", "5s", "--heartbeat", "off"]), (None, seconds(5)));
     }
-}
 
-impl Finished {
-    fn summary(
-        self,
-        args: &Args,
-        link: &'static str,
-        memory: Memory,
-        server: Status,
-    ) -> anyhow::Result<Summary> {
-        let Finished { outcome, heartbeat } = self;
-        let (requested, established) = (u64::from(args.connections), heartbeat.opened);
-        let seconds = outcome.connect_time.as_secs_f64();
-        let per_second = if seconds > 0.0 { established as f64 / seconds } else { 0.0 };
-        Ok(Summary {
-            schema: 1,
-            link,
-            connections: Connections { requested, established, failed: requested - established },
-            connect: Connect { seconds: round(seconds, 1e6), per_second: per_second.round() },
-            heartbeats: Heartbeats {
-                sent: outcome.sent,
-                answered: heartbeat.answered,
-                wrong: heartbeat.wrong,
-            },
-            latency_us: Latency::of(&heartbeat.latency),
-            memory,
-            frames: server.frames,
-            events: server.events,
-        })
+    #[test]
+    fn there_are_addresses_for_as_many_connections_as_can_be_asked_for() {
+        let target =
+            Target { service: Builtin::Line, endpoint: Endpoint { addr: SERVER, port: PORT } };
+        assert!(Flows::new(&[(CLIENTS, CLIENTS_LEN)], &[target], 100_000_000).is_ok());
     }
-}
-
-/// A bar on stderr, if that is a terminal.
-fn progress_bar(connections: u32) -> anyhow::Result<ProgressBar> {
-    let template = "{msg:10} {wide_bar} {human_pos}/{human_len}  {rate}  {eta}";
-    let style = ProgressStyle::with_template(template)?;
-    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
-        // There is nobody to tell if the terminal cannot be written to.
-        let _ = write!(out, "{:.0}/s", state.per_sec());
-    };
-    Ok(ProgressBar::new(u64::from(connections)).with_style(style.with_key("rate", rate)))
-}
-
-fn round(value: f64, steps: f64) -> f64 {
-    (value * steps).round() / steps
 }

@@ -10,23 +10,28 @@ use std::net::IpAddr;
 #[derive(Debug, clap::Args)]
 #[group(id = "gateways")]
 pub(super) struct Args {
-    /// The router to clients that are not on the link of an --address, to be asked for when they do
-    /// not answer the way that they came. One for each family; those of the kernel's default routes
-    /// on the interface unless given.
+    /// The router to peers that are not on the link of an owned address; to clients of a server it is
+    /// asked for when they do not answer the way that they came. One for each family; those of the
+    /// kernel's default routes on the interface unless given.
     #[arg(long = "gateway", value_name = "ADDRESS", num_args = 1..)]
     given: Vec<IpAddr>,
 }
 
 impl Args {
-    /// The gateways of an interface on which `owned` are owned.
+    /// The gateways of an interface on which `owned` are owned, as the argument `flag` says.
     ///
     /// # Errors
     ///
     /// When one that was given is on no link of theirs.
-    pub(super) fn resolve(&self, interface: &str, owned: &[Cidr]) -> anyhow::Result<Vec<Address>> {
+    pub(super) fn resolve(
+        &self,
+        interface: &str,
+        flag: &str,
+        owned: &[Cidr],
+    ) -> anyhow::Result<Vec<Address>> {
         for gateway in &self.given {
             if !leads(gateway, owned) {
-                bail!("--gateway {gateway} is not a host on the link of any --address");
+                bail!("--gateway {gateway} is not a host on the link of any {flag}");
             }
         }
         let mut gateways = self.given.clone();
@@ -58,7 +63,7 @@ mod tests {
         let given = given.iter().map(|ip| ip.parse().unwrap()).collect();
         let owned: Vec<Cidr> =
             ["10.77.0.1/16", "fd77::1/64"].iter().map(|cidr| cidr.parse().unwrap()).collect();
-        Args { given }.resolve("tm-none", &owned)
+        Args { given }.resolve("tm-none", "--address", &owned)
     }
 
     #[test]

@@ -32,8 +32,9 @@ pub(super) struct Args {
     half_open_max: Option<u32>,
 
     /// Connections with data in flight at once, over all queues; each takes 2.9 KB when it is used.
-    /// Past it, data and closes wait until there is room. As many as connections, and no more than
-    /// 65536 a queue, unless given.
+    /// Past it, a connection that has acknowledged nothing for 7 seconds, sent again three times, is
+    /// reset to make room; while there is none such, data and closes wait. As many as connections,
+    /// and no more than 65536 a queue, unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 18))]
     flights_max: Option<u32>,
 

@@ -6,12 +6,12 @@ use std::fs;
 use std::path::Path;
 
 /// Checks that `engines` engines like `config` find room when they are full: better to refuse now than to
-/// be killed later, with all connections.
+/// be killed later, with all connections. `remedy` says what to ask for instead.
 ///
 /// # Errors
 ///
 /// One line with what is needed, and what is free.
-pub(super) fn check(config: &Config, engines: u32) -> anyhow::Result<()> {
+pub(super) fn check(config: &Config, engines: u32, remedy: &str) -> anyhow::Result<()> {
     let needed = config.memory_max().saturating_mul(u64::from(engines));
     let Some(free) = free() else { return Ok(()) };
     if needed <= free {
@@ -19,7 +19,7 @@ pub(super) fn check(config: &Config, engines: u32) -> anyhow::Result<()> {
     }
     bail!(
         "{} connections and the data in flight need {} of memory, and {} is free: \
-         lower --max-connections, --flights-max or --promoted-max",
+         {remedy}",
         u64::from(config.connections_max) * u64::from(engines),
         megabytes(needed),
         megabytes(free)
@@ -80,8 +80,9 @@ mod tests {
 
     #[test]
     fn what_no_machine_has_is_refused_with_both_figures() {
-        assert!(check(&config(1_000), 1).is_ok());
-        let error = check(&config(u32::MAX), 1 << 20).unwrap_err().to_string();
+        assert!(check(&config(1_000), 1, "").is_ok());
+        let error =
+            check(&config(u32::MAX), 1 << 20, "lower --max-connections").unwrap_err().to_string();
         let figures = error.split(' ').filter(|word| word.parse::<u64>().is_ok()).count();
         assert!(error.contains("--max-connections") && figures == 3, "{error}");
     }

@@ -2,13 +2,17 @@
 //!
 //! - `serve`: services on an interface
 //! - `demo`: the main job in one command
+//! - `load`: the load generator, against any server
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
+//! - `bar`: how far a run is; `clients`: the client role of `demo` and `load`
 //! - `capture`: `--pcap`; `faults`: `--faults`
 //! - `claim`: whether somebody else has an address; `gateways`: the way to peers off the link
+//! - `heartbeat`: a period or off
 //! - `limits`: how many connections, and how much in a second
 //! - `liveness`: keepalive and the user timeout
 //! - `memory`: whether there is enough
 //! - `network`: the test network of `demo`
+//! - `process`: memory and CPU of a process
 //! - `promotion`: connections that a whole TCP socket carries
 //! - `server`: the server process of `demo`
 //! - `status`: status lines; `summary`: the JSON summary
@@ -18,16 +22,21 @@
 //! that says why.
 
 mod address;
+mod bar;
 mod capture;
 mod claim;
+mod clients;
 mod demo;
 mod driving;
 mod faults;
 mod gateways;
+mod heartbeat;
 mod limits;
 mod liveness;
+mod load;
 mod memory;
 mod network;
+mod process;
 mod promotion;
 mod secrets;
 mod serve;
@@ -41,7 +50,9 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
+use summary::Summary;
 
 /// Ten million long-lived TCP connections on one machine: AF_XDP, a user-space stack, 64 bytes each.
 #[derive(Debug, Parser)]
@@ -55,6 +66,7 @@ struct Cli {
 enum Verb {
     Serve(Box<serve::Args>),
     Demo(demo::Args),
+    Load(Box<load::Args>),
 }
 
 /// How a verb ended, if not well.
@@ -81,11 +93,25 @@ fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// Says what a run of clients came to, and writes it to `path` if there is one. A run in which anything
+/// went wrong has failed.
+fn report(summary: &Summary, path: Option<&Path>) -> Result<(), Failure> {
+    say(summary);
+    if let Some(path) = path {
+        summary.write(path).map_err(failed)?;
+    }
+    match summary.is_clean() {
+        true => Ok(()),
+        false => Err(failed(anyhow!("not every connection was established and answered rightly"))),
+    }
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let outcome = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Serve(args) }) => serve::run(&args),
         Ok(Cli { verb: Verb::Demo(args) }) => demo::run(&args),
+        Ok(Cli { verb: Verb::Load(args) }) => load::run(&args),
         // The help and the version are answers, not errors; so is the help for no arguments at all.
         Err(error) if !error.use_stderr() || is_help(&error) => error.exit(),
         Err(error) => Err(refused(anyhow!(one_line(&error.to_string())))),

@@ -150,7 +150,7 @@ impl Plan {
         Ok(Plan {
             profile,
             listeners: listeners.collect::<anyhow::Result<_>>()?,
-            gateways: args.gateways.resolve(&args.interface, &args.address)?,
+            gateways: args.gateways.resolve(&args.interface, "--address", &args.address)?,
         })
     }
 }
@@ -204,7 +204,8 @@ fn make_shard(
     config.owned = args.address.iter().map(owned).collect();
     config.profile = plan.profile;
     config.listeners = plan.listeners.clone();
-    memory::check(&config, attachment.queues())?;
+    let remedy = "lower --max-connections, --flights-max or --promoted-max";
+    memory::check(&config, attachment.queues(), remedy)?;
     let engine = Engine::try_new(config, Builtins, clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }

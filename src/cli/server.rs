@@ -66,9 +66,9 @@ impl Server {
         }
     }
 
-    /// The resident memory of the server's process, in bytes.
-    pub(super) fn resident_bytes(&self) -> anyhow::Result<u64> {
-        resident_bytes(&self.child.id().to_string())
+    /// The id of the server's process.
+    pub(super) fn pid(&self) -> String {
+        self.child.id().to_string()
     }
 
     /// Whether the process still runs.
@@ -118,16 +118,4 @@ impl Drop for Server {
         }
         let _ = self.child.wait();
     }
-}
-
-/// The resident memory of a process, in bytes; `process` is its id or `self`.
-///
-/// From smaps_rollup, which walks the page tables: the counters in status and statm are approximate
-/// by hundreds of kilobytes (proc_pid_status(5)).
-pub(super) fn resident_bytes(process: &str) -> anyhow::Result<u64> {
-    let path = format!("/proc/{process}/smaps_rollup");
-    let rollup = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    Ok(kib.ok_or_else(|| anyhow!("{path} has no Rss"))? * 1024)
 }

@@ -1,42 +1,72 @@
-//! The JSON summary, schema version 1.
+//! What a run of the clients came to: for people, and as JSON, schema version 1.
 
+use super::clients::Finished;
 use super::status::Frames;
+use crate::load::heartbeat::{Heartbeat, Reasons};
+use crate::load::plan::Outcome;
+use crate::tcp::CloseReason;
+use crate::time::Duration;
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::path::Path;
 
-/// What a run came to.
+/// What a run came to. Versions of a schema only ever add fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Summary {
     /// Always 1.
     pub(super) schema: u32,
-    /// `veth` or `memory`.
+    /// `veth` or `memory` for the demo; `interface` for a server that somebody else runs.
     pub(super) link: &'static str,
     pub(super) connections: Connections,
+    /// Connections that were not established, by reason; reasons that did not occur are left out.
+    /// `unfinished` are those that were not attempted, or still unanswered, when the run ended.
+    pub(super) failed_by: BTreeMap<&'static str, u64>,
+    /// Established connections that ended before this side closed them, or otherwise than it did, by
+    /// reason; reasons that did not occur are left out. `unfinished` are those that had not ended
+    /// when nothing happened any more.
+    pub(super) closed: BTreeMap<&'static str, u64>,
     pub(super) connect: Connect,
+    /// From when a connection was to be opened until it was established.
+    pub(super) connect_latency_us: Latency,
+    pub(super) hold: Hold,
     pub(super) heartbeats: Heartbeats,
     pub(super) latency_us: Latency,
     pub(super) memory: Memory,
-    /// The server's.
+    pub(super) cpu: Cpu,
+    /// The server's; the clients' where somebody else runs the server.
     pub(super) frames: Frames,
-    /// The server's, by name; what did not happen is left out. For people: schema 1 has no such field.
+    /// Of the same, by name; what did not happen is left out. For people: schema 1 has no such field.
     #[serde(skip)]
     pub(super) events: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Connections {
+    /// Those that took the place of others included.
     pub(super) requested: u64,
     pub(super) established: u64,
     pub(super) failed: u64,
+    /// Closed to be opened anew.
+    pub(super) replaced: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Connect {
-    /// From the first SYN until the last connection was established.
+    /// From the first SYN until the last connection to hold was established.
     pub(super) seconds: f64,
     pub(super) per_second: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Hold {
+    /// For how long all connections were held.
+    pub(super) seconds: f64,
+    /// The CPU time of the server's process meanwhile; `null` where it is not known.
+    pub(super) server_cpu_seconds: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,9 +74,13 @@ pub(super) struct Heartbeats {
     pub(super) sent: u64,
     pub(super) answered: u64,
     pub(super) wrong: u64,
+    /// Of those sent, the ones sent more than 100 ms after they were due.
+    pub(super) late: u64,
+    /// Not sent, because the one before was unanswered for a whole period.
+    pub(super) skipped: u64,
 }
 
-/// Microseconds from when a heartbeat was due to its answer; 0 where there was none.
+/// Microseconds from when something was due to its answer; 0 where there was none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Latency {
     pub(super) p50: u64,
@@ -55,8 +89,33 @@ pub(super) struct Latency {
     pub(super) max: u64,
 }
 
+/// Resident memory; `null` where server and clients are one process, or somebody else runs the server.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Memory {
+    /// The growth of the server's resident memory from before the first connection until all are
+    /// established, divided by their number.
+    pub(super) server_bytes_per_connection: Option<f64>,
+    /// The resident memory of the server's process with all connections established; of the only
+    /// process, where there is one.
+    pub(super) server_rss_bytes: Option<u64>,
+    /// The same of the clients' process.
+    pub(super) client_bytes_per_connection: Option<f64>,
+    pub(super) client_rss_bytes: Option<u64>,
+}
+
+/// CPU time, user and system; `null` where it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Cpu {
+    /// Of the server's process, over the whole run.
+    pub(super) server_seconds: Option<f64>,
+    /// The same for each frame that the server received or sent.
+    pub(super) server_ns_per_frame: Option<f64>,
+    /// Of the clients' process.
+    pub(super) client_seconds: Option<f64>,
+}
+
 impl Latency {
-    pub(super) fn of(histogram: &Histogram<u64>) -> Latency {
+    fn of(histogram: &Histogram<u64>) -> Latency {
         Latency {
             p50: histogram.value_at_quantile(0.5),
             p99: histogram.value_at_quantile(0.99),
@@ -66,62 +125,200 @@ impl Latency {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Memory {
-    /// The growth of the server's resident memory from before the first connection until all are
-    /// established, divided by their number; `null` where server and clients are one process.
-    pub(super) server_bytes_per_connection: Option<f64>,
-    /// The resident memory of the server's process with all connections established.
-    pub(super) server_rss_bytes: u64,
+/// What is known of the server, and of the processes.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Of the server's process: memory before and with all connections, in bytes.
+    pub(super) server_memory: Option<(u64, u64)>,
+    /// The memory of the only process, in bytes.
+    pub(super) only_memory: Option<u64>,
+    /// The server's CPU time in all, and while connections were held.
+    pub(super) server_cpu: Option<(Duration, Duration)>,
+    /// Whether this process is the clients' alone.
+    pub(super) clients_alone: bool,
 }
 
 impl Summary {
+    /// The summary of a run over `link`; `frames` and `events` are the server's where they are known.
+    pub(super) fn new(
+        finished: &Finished,
+        link: &'static str,
+        known: &Known,
+        frames: Frames,
+        events: BTreeMap<String, u64>,
+    ) -> Summary {
+        let Finished { outcome, heartbeat, memory, cpu, .. } = finished;
+        let established = heartbeat.opened;
+        let failed = outcome.requested.saturating_sub(established);
+        let seconds = outcome.connect_time.as_secs_f64();
+        let held = established.saturating_sub(outcome.churned) as f64;
+        let per_connection = |(empty, held_bytes): (u64, u64)| {
+            let grown = held_bytes.saturating_sub(empty) as f64;
+            (established > 0).then(|| round(grown / held, 10.0))
+        };
+        let client_memory = memory.1.map(|held| (memory.0, held)).filter(|_| known.clients_alone);
+        let server_cpu = known.server_cpu.map(|(all, _)| all);
+        let frame_count = frames.rx + frames.tx;
+        Summary {
+            schema: 1,
+            link,
+            connections: Connections {
+                requested: outcome.requested,
+                established,
+                failed,
+                replaced: outcome.churned,
+            },
+            failed_by: by_reason(&heartbeat.failed, failed.saturating_sub(told(heartbeat))),
+            closed: by_reason(&heartbeat.lost, outcome.unclosed),
+            connect: Connect {
+                seconds: round(seconds, 1e6),
+                per_second: if seconds > 0.0 { (held / seconds).round() } else { 0.0 },
+            },
+            connect_latency_us: Latency::of(&heartbeat.connect_latency),
+            hold: Hold {
+                seconds: round(outcome.hold_time.as_secs_f64(), 1e3),
+                server_cpu_seconds: known.server_cpu.map(|(_, hold)| hold.as_secs_f64()),
+            },
+            heartbeats: Heartbeats::of(outcome, heartbeat),
+            latency_us: Latency::of(&heartbeat.latency),
+            memory: Memory {
+                server_bytes_per_connection: known.server_memory.and_then(per_connection),
+                server_rss_bytes: known.server_memory.map(|(_, held)| held).or(known.only_memory),
+                client_bytes_per_connection: client_memory.and_then(per_connection),
+                client_rss_bytes: client_memory.map(|(_, held)| held),
+            },
+            cpu: Cpu {
+                server_seconds: server_cpu.map(|all| all.as_secs_f64()),
+                server_ns_per_frame: server_cpu
+                    .filter(|_| frame_count > 0)
+                    .map(|all| round(all.as_secs_f64() * 1e9 / frame_count as f64, 10.0)),
+                client_seconds: known.clients_alone.then_some(cpu.as_secs_f64()),
+            },
+            frames,
+            events,
+        }
+    }
+
     /// Whether everything that was asked for happened, and rightly.
     pub(super) fn is_clean(&self) -> bool {
-        let Heartbeats { sent, answered, wrong } = self.heartbeats;
+        let Heartbeats { sent, answered, wrong, skipped, .. } = self.heartbeats;
         self.connections.established == self.connections.requested
             && self.connections.failed == 0
-            && sent == self.connections.established
-            && (answered, wrong) == (sent, 0)
+            && self.closed.is_empty()
+            && (answered, wrong, skipped) == (sent, 0, 0)
     }
+
+    /// Finds out, before the work, whether a summary can be written to `path`.
+    pub(super) fn check_path(path: &Path) -> anyhow::Result<()> {
+        let opened = File::options().create(true).append(true).open(path);
+        opened.map(drop).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Writes it as JSON, in one line.
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let json = serde_json::to_string(self)? + "\n";
+        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+impl Heartbeats {
+    fn of(outcome: &Outcome, heartbeat: &Heartbeat) -> Heartbeats {
+        Heartbeats {
+            sent: outcome.sent,
+            answered: heartbeat.answered,
+            wrong: heartbeat.wrong,
+            late: outcome.late,
+            skipped: outcome.skipped,
+        }
+    }
+}
+
+/// The connections of which the network, or this side's patience, said that they failed.
+fn told(heartbeat: &Heartbeat) -> u64 {
+    // Those given up at the end of the run were not finished.
+    heartbeat.failed.total() - heartbeat.failed.get(CloseReason::Evicted)
+}
+
+/// The reasons that occurred, and how many are `unfinished`.
+fn by_reason(reasons: &Reasons, unfinished: u64) -> BTreeMap<&'static str, u64> {
+    let named = CloseReason::ALL.map(|reason| match reason {
+        CloseReason::Evicted => ("unfinished", unfinished),
+        reason => (reason.name(), reasons.get(reason)),
+    });
+    named.into_iter().filter(|&(_, count)| count > 0).collect()
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary {
-            connections, connect, heartbeats, latency_us, memory, frames, events, ..
-        } = self;
-        writeln!(
-            f,
-            "connections  {} of {} established, {} failed, in {:.2} s ({:.0} a second)",
-            connections.established,
-            connections.requested,
-            connections.failed,
-            connect.seconds,
-            connect.per_second
-        )?;
-        writeln!(
-            f,
-            "heartbeats   {} of {} answered, {} wrong",
-            heartbeats.answered, heartbeats.sent, heartbeats.wrong
-        )?;
-        let Latency { p50, p99, p999, max } = latency_us;
-        writeln!(f, "latency      {p50} us median, {p99} p99, {p999} p99.9, {max} at most")?;
-        let rss = memory.server_rss_bytes as f64 / 1e6;
-        match memory.server_bytes_per_connection {
-            Some(bytes) => writeln!(
-                f,
-                "memory       {bytes:.1} bytes a connection; the server has {rss:.1} MB resident"
-            )?,
-            None => writeln!(f, "memory       {rss:.1} MB resident, server and clients together")?,
+        let Summary { connections, connect, heartbeats, latency_us, frames, events, .. } = self;
+        let Connections { requested, established, failed, replaced } = connections;
+        write!(f, "connections  {established} of {requested} established, {failed} failed, ")?;
+        write!(f, "in {:.2} s ({:.0} a second)", connect.seconds, connect.per_second)?;
+        if *replaced > 0 {
+            write!(f, ", {replaced} replaced")?;
         }
-        write!(f, "frames       {} in and {} out at the server, ", frames.rx, frames.tx)?;
+        write_counts(f, "\nfailed       ", &self.failed_by)?;
+        write_counts(f, "\nclosed       ", &self.closed)?;
+        let Heartbeats { sent, answered, wrong, late, skipped } = heartbeats;
+        write!(f, "\nheartbeats   {answered} of {sent} answered, {wrong} wrong")?;
+        for (count, what) in [(late, "sent late"), (skipped, "not sent")] {
+            if *count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        let Latency { p50, p99, p999, max } = latency_us;
+        writeln!(f, "\nlatency      {p50} us median, {p99} p99, {p999} p99.9, {max} at most")?;
+        self.write_memory(f)?;
+        if let Cpu { server_seconds: Some(seconds), server_ns_per_frame: Some(ns), .. } = self.cpu {
+            writeln!(f, "cpu          {seconds:.2} s at the server, {ns:.0} ns a frame")?;
+        }
+        let side = if self.link == "interface" { "client" } else { "server" };
+        write!(f, "frames       {} in and {} out at the {side}, ", frames.rx, frames.tx)?;
         write!(f, "{} dropped", frames.dropped.values().sum::<u64>())?;
         frames.dropped.iter().try_for_each(|(reason, count)| write!(f, ", {reason} {count}"))?;
         let events: Vec<_> = events.iter().map(|(name, count)| format!("{name} {count}")).collect();
         match events.is_empty() {
             true => Ok(()),
-            false => write!(f, "\nevents       {} at the server", events.join(", ")),
+            false => write!(f, "\nevents       {} at the {side}", events.join(", ")),
         }
     }
+}
+
+impl Summary {
+    fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Memory { server_rss_bytes, client_rss_bytes, .. } = self.memory;
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let sides = [
+            ("server", self.memory.server_bytes_per_connection, server_rss_bytes),
+            ("client", self.memory.client_bytes_per_connection, client_rss_bytes),
+        ];
+        let mut lead = "memory       ";
+        for (side, each, all) in sides {
+            if let (Some(each), Some(all)) = (each, all) {
+                write!(f, "{lead}{each:.1} bytes a connection at the {side}, which has ")?;
+                write!(f, "{:.1} MB resident", megabytes(all))?;
+                lead = "; ";
+            }
+        }
+        match (lead, server_rss_bytes) {
+            ("; ", _) => writeln!(f),
+            (_, Some(all)) => {
+                writeln!(f, "{lead}{:.1} MB resident, server and clients together", megabytes(all))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write_counts(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    counts: &BTreeMap<&'static str, u64>,
+) -> fmt::Result {
+    let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    if counts.is_empty() { Ok(()) } else { write!(f, "{title}{}", counts.join(", ")) }
+}
+
+fn round(value: f64, steps: f64) -> f64 {
+    (value * steps).round() / steps
 }

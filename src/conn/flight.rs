@@ -4,9 +4,12 @@
 //! flight is a run of sequence numbers that starts at SND.UNA: up to [`FLIGHT_LEN_MAX`] bytes of
 //! payload, then perhaps the FIN. Its timer is in a wheel of the flights' own, so that an answered
 //! heartbeat never moves the connection's.
+//!
+//! Flights that stall stand in line to give way when all are in use: see [`Flights::stall`].
 
 use super::record::NONE;
 use super::wheel::{Links, Timers};
+use crate::memory::prefetch::prefetch;
 use crate::time::Tick;
 
 /// The most payload that a flight holds, in bytes: two full segments on Ethernet over IPv4.
@@ -30,6 +33,10 @@ pub struct Flight {
     /// When it is sent again.
     pub deadline: Tick,
     links: Links,
+    /// Whether it has stalled, and then the flights before and after it in line, or [`NONE`].
+    is_stalled: bool,
+    older: u32,
+    newer: u32,
 }
 
 /// A fixed number of flights.
@@ -38,6 +45,9 @@ pub struct Flights {
     payloads: Vec<u8>,
     free: Vec<u32>,
     capacity: u32,
+    /// The ends of the line of stalled flights, or [`NONE`].
+    oldest: u32,
+    newest: u32,
 }
 
 impl Flights {
@@ -51,6 +61,8 @@ impl Flights {
             payloads: vec![0; capacity as usize * STRIDE],
             free: Vec::with_capacity(capacity as usize),
             capacity,
+            oldest: NONE,
+            newest: NONE,
         }
     }
 
@@ -79,6 +91,9 @@ impl Flights {
             since: Tick(0),
             deadline: Tick(0),
             links: Links::UNLINKED,
+            is_stalled: false,
+            older: NONE,
+            newer: NONE,
         };
         if let Some(index) = self.free.pop() {
             self.entries[index as usize] = flight;
@@ -94,7 +109,49 @@ impl Flights {
     /// Gives flight `index` back. It must be out of the wheel.
     pub fn remove(&mut self, index: u32) {
         debug_assert!(!self.entries[index as usize].links.is_linked());
+        self.leave_line(index);
         self.free.push(index);
+    }
+
+    /// Notes that flight `index` makes no progress. Until it does, it stands in line, behind those
+    /// that stalled before.
+    pub fn stall(&mut self, index: u32) {
+        if !core::mem::replace(&mut self.entries[index as usize].is_stalled, true) {
+            self.join(self.newest, index);
+            self.join(index, NONE);
+        }
+    }
+
+    /// The flight that stalled first, if any has.
+    pub fn longest_stalled(&self) -> Option<u32> {
+        (self.oldest != NONE).then_some(self.oldest)
+    }
+
+    /// The stalled flights in line, for tests.
+    #[cfg(test)]
+    pub(crate) fn line(&self) -> Vec<u32> {
+        let flight = |index: u32| (index != NONE).then_some(index);
+        let next = |index: &u32| flight(self.entries[*index as usize].newer);
+        core::iter::successors(flight(self.oldest), next).collect()
+    }
+
+    fn leave_line(&mut self, index: u32) {
+        let Flight { older, newer, .. } = self.entries[index as usize];
+        if core::mem::replace(&mut self.entries[index as usize].is_stalled, false) {
+            self.join(older, newer);
+        }
+    }
+
+    /// Has `newer` come next after `older` in line; [`NONE`] is either end.
+    fn join(&mut self, older: u32, newer: u32) {
+        match older {
+            NONE => self.oldest = newer,
+            _ => self.entries[older as usize].newer = newer,
+        }
+        match newer {
+            NONE => self.newest = older,
+            _ => self.entries[newer as usize].older = older,
+        }
     }
 
     /// Appends to the payload of flight `index`.
@@ -111,8 +168,8 @@ impl Flights {
         flight.len = u16::try_from(to).unwrap_or(u16::MAX);
     }
 
-    /// Removes the first `acked` bytes of the payload of flight `index`, at most all of it, and
-    /// starts its count of retries anew.
+    /// Removes the first `acked` bytes of the payload of flight `index`, at most all of it: that is
+    /// progress, so its count of retries starts anew.
     pub fn acknowledge(&mut self, index: u32, acked: usize) {
         let flight = &mut self.entries[index as usize];
         let len = usize::from(flight.len);
@@ -121,6 +178,7 @@ impl Flights {
         self.payloads[start..start + len].copy_within(acked.., 0);
         flight.len = u16::try_from(len - acked).unwrap_or(0);
         flight.retries = 0;
+        self.leave_line(index);
     }
 
     /// The payload of flight `index`.
@@ -161,6 +219,10 @@ impl Timers for Flights {
     fn deadline(&self, index: u32) -> Option<Tick> {
         Some(self.entries[index as usize].deadline)
     }
+
+    fn prefetch(&self, index: u32) {
+        prefetch(&self.entries[index as usize]);
+    }
 }
 
 #[cfg(test)]
@@ -183,5 +245,30 @@ mod tests {
         assert_eq!(flights.payload(b), [1; STRIDE]);
         flights.remove(a);
         assert_eq!(flights.len(), 1);
+    }
+
+    #[test]
+    fn stalled_flights_stand_in_line_until_they_make_progress() {
+        let mut flights = Flights::new(5);
+        let all: Vec<u32> = (0..5).map(|conn| flights.insert(conn).unwrap()).collect();
+        assert_eq!(flights.longest_stalled(), None);
+        for at in [3, 1, 4, 0, 1, 3] {
+            flights.stall(all[at]);
+        }
+        // From the middle, from the end and from the front.
+        flights.append(all[4], b"ab");
+        flights.acknowledge(all[4], 1);
+        flights.remove(all[0]);
+        assert_eq!(flights.longest_stalled(), Some(all[3]), "to stall twice changes nothing");
+        flights.remove(all[3]);
+        assert_eq!(flights.longest_stalled(), Some(all[1]));
+        flights.stall(all[4]);
+        flights.acknowledge(all[1], 0);
+        assert_eq!(flights.longest_stalled(), Some(all[4]), "it is in line again, behind");
+        flights.remove(all[4]);
+        let fresh = flights.insert(9).unwrap();
+        assert_eq!(flights.longest_stalled(), None, "nobody is left, in whatever place");
+        flights.stall(fresh);
+        assert_eq!(flights.longest_stalled(), Some(fresh));
     }
 }

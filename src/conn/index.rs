@@ -32,15 +32,20 @@ struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
-    /// The places whose tag is `tag`, as bits; a few others may be among them.
+    /// The places whose tag is `tag`.
+    #[inline]
     fn places(&self, tag: u8) -> impl Iterator<Item = usize> + use<> {
-        let mut bits = 0;
-        for (place, &other) in self.tags.iter().enumerate() {
-            bits |= u32::from(other == tag) << place;
-        }
+        // The highest bit of each byte that is equal.
+        const ONES: u128 = u128::MAX / 0xff;
+        const LOW_BITS: u128 = ONES * 0x7f;
+        let mut tags = [0; 16];
+        tags[..PLACES].copy_from_slice(&self.tags);
+        let differing = u128::from_le_bytes(tags) ^ (ONES * u128::from(tag));
+        let equal = !(((differing & LOW_BITS) + LOW_BITS) | differing | LOW_BITS);
+        let mut equal = equal & (u128::MAX >> (128 - 8 * PLACES));
         core::iter::from_fn(move || {
-            let place = bits.trailing_zeros() as usize;
-            bits &= bits.wrapping_sub(1);
+            let place = equal.trailing_zeros() as usize / 8;
+            equal &= equal.wrapping_sub(1);
             (place < PLACES).then_some(place)
         })
     }
@@ -66,15 +71,18 @@ impl Index {
     }
 
     /// The bucket in which a search for `hash` begins.
+    #[inline]
     fn home(&self, hash: u64) -> usize {
         (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
+    #[inline]
     fn after(&self, bucket: usize) -> usize {
         if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
     }
 
     /// Asks for the bucket in which a search for `hash` begins to be in the cache soon.
+    #[inline]
     pub fn prefetch(&self, hash: u64) {
         prefetch(&self.buckets[self.home(hash)]);
     }
@@ -85,11 +93,13 @@ impl Index {
     }
 
     /// The slot with hash `hash` for which `is_it` holds.
+    #[inline]
     pub fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let (bucket, place) = self.search(hash, is_it)?;
         Some(self.buckets[bucket].slots[place])
     }
 
+    #[inline]
     fn search(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
         let mut at = self.home(hash);
         for _ in 0..self.buckets.len() {

@@ -67,22 +67,36 @@ impl Table {
         self.index.prefetch(hash);
     }
 
-    /// Asks for the record with `hash` to be in the cache soon; or, seldom, for another one.
-    pub fn prefetch_record(&self, hash: u64) {
-        if let Some(slot) = self.index.candidate(hash) {
+    /// The slot that most likely is that of the connection with `hash`, if there is one; its record is
+    /// asked for to be in the cache soon.
+    pub fn candidate(&self, hash: u64) -> Option<u32> {
+        let candidate = self.index.candidate(hash);
+        if let Some(slot) = candidate {
             self.slab.prefetch(slot);
+        }
+        candidate
+    }
+
+    /// As [`Table::find`], with what [`Table::candidate`] gave for `hash`, if nothing changed since.
+    pub fn find_from(&self, candidate: Option<u32>, flow: &FlowKey, hash: u64) -> Option<u32> {
+        match self.is(candidate?, flow) {
+            true => candidate,
+            false => self.find(flow, hash),
         }
     }
 
     /// The slot of the connection `flow`, whose hash is `hash`.
     pub fn find(&self, flow: &FlowKey, hash: u64) -> Option<u32> {
-        self.index.find(hash, |slot| {
-            let conn = &self.slab[slot];
-            conn.remote_port == flow.remote.port
-                && conn.local_port == flow.local.port
-                && conn.remote_addr == flow.remote.addr
-                && self.paths[conn.path].local == flow.local.addr
-        })
+        self.index.find(hash, |slot| self.is(slot, flow))
+    }
+
+    /// Whether the connection in `slot` is `flow`.
+    fn is(&self, slot: u32, flow: &FlowKey) -> bool {
+        let conn = &self.slab[slot];
+        conn.remote_port == flow.remote.port
+            && conn.local_port == flow.local.port
+            && conn.remote_addr == flow.remote.addr
+            && self.paths[conn.path].local == flow.local.addr
     }
 
     /// Adds a record for `flow`, which has none, and returns its slot.

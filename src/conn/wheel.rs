@@ -49,6 +49,10 @@ pub trait Timers {
 
     /// When record `index` is due, or `None` when it needs no timer any more.
     fn deadline(&self, index: u32) -> Option<Tick>;
+
+    /// Asks for record `index` to be in the cache soon: it is the next but one to be looked at. Few
+    /// records are there anyway.
+    fn prefetch(&self, _index: u32) {}
 }
 
 /// What [`Wheel::pop`] found.
@@ -134,7 +138,7 @@ impl Wheel {
                     return Due::Later;
                 }
                 *budget -= 1;
-                self.cancel(timers, index);
+                self.take_first(timers, index);
                 match timers.deadline(index) {
                     Some(deadline) if !self.now.reached(deadline) => {
                         self.schedule(timers, index, deadline);
@@ -147,6 +151,19 @@ impl Wheel {
                 return Due::Nothing;
             }
             self.now = self.next_due().filter(|due| now.reached(*due)).unwrap_or(now);
+        }
+    }
+
+    /// Takes out timer `index`, the first of its slot. The next one of the slot is touched by that, and
+    /// tells which one comes after it.
+    fn take_first(&mut self, timers: &mut impl Timers, index: u32) {
+        let next = timers.links(index).next;
+        self.cancel(timers, index);
+        if next != NONE {
+            let after = timers.links(next).next;
+            if after != NONE {
+                timers.prefetch(after);
+            }
         }
     }
 

@@ -45,6 +45,7 @@ impl<S: Service> Engine<S> {
             return Ok(());
         }
         let mut output = Output::new(pool, tx);
+        self.find_flight(slot, now, &mut output);
         let fits = bytes.len() <= self.room(slot);
         let is_promotable = !fits && bytes.len() <= usize::from(self.promoted.buffer());
         if (is_promotable || self.config.promote_always)
@@ -77,15 +78,16 @@ impl<S: Service> Engine<S> {
         tx: &mut Vec<Frame>,
     ) -> Result<(), CommandError> {
         let slot = self.writable(id)?;
-        if !self.has_flight_for(slot) {
+        let mut output = Output::new(pool, tx);
+        if !self.find_flight(slot, now, &mut output) {
             return Err(CommandError::Busy);
         }
-        self.transmit(slot, 0, true, now, &mut Output::new(pool, tx));
+        self.transmit(slot, 0, true, now, &mut output);
         Ok(())
     }
 
     /// Ends a connection at once with a reset (RFC 9293 section 3.10.5); the service hears `reason`:
-    /// [`CloseReason::HeartbeatMissed`] and [`CloseReason::Evicted`] are the embedder's to find.
+    /// [`CloseReason::HeartbeatMissed`] is the embedder's to find, and [`CloseReason::Evicted`] its too.
     /// What was sent and not acknowledged may be lost.
     ///
     /// # Errors

@@ -35,7 +35,8 @@ pub struct Config {
     /// Connections in SYN-RECEIVED at once; a SYN past that is answered with a cookie
     /// (RFC 4987 section 3.6), and has no record until the peer answers.
     pub half_open_max: u32,
-    /// Connections with data in flight at once.
+    /// Connections with data in flight at once. Past that, those that have made no progress for a
+    /// while give way (docs/decisions/0013-eviction.md).
     pub flights_max: u32,
     /// Connections at once of the peers in one prefix; a SYN past that is dropped. No limit unless
     /// set. Those that this engine opens itself are counted, but not refused.
@@ -66,7 +67,8 @@ pub struct Config {
     pub profile: Profile,
     /// How long TIME-WAIT lasts.
     pub time_wait: Duration,
-    /// Timers looked at in one call.
+    /// Timers looked at in one call of [`super::Engine::handle_timers`]: how long frames may wait for
+    /// them.
     pub timers_per_call: usize,
     /// Keys the connection index and the path table.
     pub hash_secret: Secret,
@@ -99,7 +101,7 @@ impl Config {
             pings_per_second: 1_000,
             profile: Profile::default(),
             time_wait: timing::TIME_WAIT,
-            timers_per_call: 1_024,
+            timers_per_call: 256,
             hash_secret,
             isn_secret,
         }

@@ -7,6 +7,7 @@ use crate::conn::flight::{FLIGHT_LEN_MAX, Flight};
 use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::frame::FramePool;
 use crate::service::Service;
+use crate::tcp::CloseReason;
 use crate::tcp::timing;
 use crate::time::{Instant, Tick};
 use crate::wire::emit::Outgoing;
@@ -74,6 +75,31 @@ impl<S: Service> Engine<S> {
         self.table.slab[slot].flight != NONE || !self.flights.is_full()
     }
 
+    /// Finds a flight for the connection in `slot`, for what it may have to send. When all are in
+    /// use, the connection that has made no progress for the longest gives way, if it has been sent
+    /// the same thing often enough: it is reset, within the limit. Returns whether there is one.
+    ///
+    /// RFC 9293 section 3.8.3 has R1 as the point at which a host doubts that its peer is there; see
+    /// docs/decisions/0013-eviction.md.
+    pub(super) fn find_flight<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> bool {
+        if self.has_flight_for(slot) {
+            return true;
+        }
+        let Some(stalled) = self.flights.longest_stalled() else { return false };
+        let evicted = self.flights[stalled].conn;
+        debug_assert_ne!(evicted, slot, "who has a flight needs none");
+        if self.resets.take(now) {
+            self.reset(evicted, output);
+        }
+        self.remove(evicted, CloseReason::Evicted);
+        true
+    }
+
     /// Sends what the service answered; returns whether that was anything.
     pub(super) fn transmit_answer<P: FramePool>(
         &mut self,
@@ -87,7 +113,7 @@ impl<S: Service> Engine<S> {
         if written == 0 && !closing {
             return false;
         }
-        if !self.has_flight_for(slot) {
+        if !self.find_flight(slot, now, output) {
             // Without a flight there was no room to write in, so only the FIN is left to send.
             self.close_later(slot, now);
             return false;
@@ -105,7 +131,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Sends the first `len` bytes of the scratch buffer, then the FIN if `fin`. The caller has made
-    /// sure of [`Engine::room`] and of [`Engine::has_flight_for`].
+    /// sure of [`Engine::room`] and of [`Engine::find_flight`].
     pub(super) fn transmit<P: FramePool>(
         &mut self,
         slot: u32,

@@ -17,16 +17,16 @@ pub(super) struct Received {
     frame: Frame,
     packet: Result<Packet, DropReason>,
     hash: u64,
-    slot: Option<u32>,
+    candidate: Option<u32>,
 }
 
 impl<S: Service> Engine<S> {
     /// Takes the frames of `rx`, at most [`BATCH_MAX`], which leaves it empty; appends the answers
     /// to `tx`, within its capacity, and gives the other frames back to `pool`.
     ///
-    /// The frames go through in passes: parse and hash all, while the index is prefetched, find the
-    /// records to prefetch, look all up, then process all. The two cache misses that a random connection
-    /// costs then overlap with those of the others.
+    /// The frames go through in passes: parse and hash all, and prefetch the index; find the candidates,
+    /// and prefetch the records; then process all. The two cache misses that a random connection costs
+    /// then overlap with those of the others.
     pub fn handle_frames<P: FramePool>(
         &mut self,
         now: Instant,
@@ -48,26 +48,21 @@ impl<S: Service> Engine<S> {
                 }
                 _ => 0,
             };
-            Received { frame, packet, hash, slot: None }
+            Received { frame, packet, hash, candidate: None }
         }));
-        for received in &batch {
-            if received.packet.is_ok() {
-                self.table.prefetch_record(received.hash);
-            }
-        }
         for received in &mut batch {
-            if let Ok(Packet::Tcp(segment)) = &received.packet {
-                received.slot = self.table.find(&segment.flow, received.hash);
+            if let Ok(Packet::Tcp(_)) = &received.packet {
+                received.candidate = self.table.candidate(received.hash);
             }
         }
         let looked_up_at = self.table.changes();
         let mut output = Output::new(pool, tx);
-        for Received { frame, packet, hash, slot } in batch.drain(..) {
+        for Received { frame, packet, hash, candidate } in batch.drain(..) {
             let done = match packet {
                 Ok(Packet::Tcp(segment)) => {
                     // An earlier frame of the batch may have opened or ended the connection.
                     let slot = match self.table.changes() == looked_up_at {
-                        true => slot,
+                        true => self.table.find_from(candidate, &segment.flow, hash),
                         false => self.table.find(&segment.flow, hash),
                     };
                     match slot {

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::service::Service;
+use crate::tcp::timing::R1;
 use crate::time::{Instant, Tick};
 
 impl<S: Service> Engine<S> {
@@ -13,6 +14,8 @@ impl<S: Service> Engine<S> {
         let mut half_open = 0;
         let mut promoted = 0;
         let (mut live, mut writable, mut timed, mut flights) = (0, 0, 0, 0);
+        let line = engine.flights.line();
+        let mut stalled = 0;
         for slot in 0..engine.table.slab.touched() {
             let conn = &engine.table.slab[slot];
             if conn.state == State::Free {
@@ -48,12 +51,19 @@ impl<S: Service> Engine<S> {
                 assert_eq!(flight.conn, slot, "a flight belongs to one connection");
                 assert!(engine.flights.sequence_len(conn.flight) > 0, "a flight holds something");
                 assert_eq!(flight.fin, needs_flight, "a FIN is in flight where the state says so");
+                assert_eq!(
+                    line.contains(&conn.flight),
+                    flight.retries >= R1,
+                    "who stalled is in line"
+                );
+                stalled += usize::from(flight.retries >= R1);
                 check_looked_at(next, flight.deadline, now);
             }
         }
         assert_eq!(live, engine.table.slab.len(), "records");
         assert_eq!((timed, flights), (engine.wheel.len(), engine.flights.len()), "timers, flights");
         assert_eq!(engine.flight_wheel.len(), flights, "every flight has a timer");
+        assert_eq!(line.len(), stalled, "nobody else is in line");
         let counters = engine.counters();
         assert_eq!((counters.connections, counters.established), (u64::from(live), writable));
         assert_eq!(counters.half_open, half_open, "half-open");

@@ -101,6 +101,8 @@ pub struct Engine<S> {
     neighbors: Neighbors,
     claims: Claims,
     counters: Counters,
+    /// Frames received when the timers last ran.
+    rx_seen: u64,
     resets: Quota,
     challenges: Quota,
     pings: Quota,
@@ -149,6 +151,7 @@ impl<S: Service> Engine<S> {
             neighbors: Neighbors::new(config.mac, config.hash_secret),
             claims: Claims::new(&config.owned, config.claiming, config.hash_secret, now),
             counters: Counters::default(),
+            rx_seen: 0,
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
             pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
@@ -186,6 +189,12 @@ impl<S: Service> Engine<S> {
         Some(self.table.slab[slot].state)
     }
 
+    /// The service's tag of connection `id`, while it lives.
+    pub fn tag(&self, id: ConnId) -> Option<u8> {
+        let slot = self.table.slab.slot(id)?;
+        Some(self.classes[self.table.slab[slot].class].tag)
+    }
+
     /// The first connection in slot `cursor` or after it, and `cursor` set past it: to go through
     /// all connections in pieces, while they come and go.
     pub fn connection_from(&self, cursor: &mut u32) -> Option<ConnId> {
@@ -197,6 +206,18 @@ impl<S: Service> Engine<S> {
             }
         }
         None
+    }
+
+    /// The connection in slot `slot`, if there is one.
+    pub fn connection_at(&self, slot: u32) -> Option<ConnId> {
+        let is_used =
+            slot < self.table.slab.touched() && self.table.slab[slot].state != State::Free;
+        is_used.then(|| self.table.slab.id(slot))
+    }
+
+    /// How many slots were ever used: every connection is in one below.
+    pub fn slots(&self) -> u32 {
+        self.table.slab.touched()
     }
 
     /// What happened so far.

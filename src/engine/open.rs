@@ -249,14 +249,21 @@ impl<S: Service> Engine<S> {
         self.table.slab[slot].snd_una += 1;
         self.counters.connected += 1;
         let mut answer = Answer::default();
-        self.establish(slot, now, &mut answer);
+        self.establish(slot, now, &mut answer, output);
         if !self.transmit_answer(slot, &answer, now, output) {
             self.acknowledge(slot, output);
         }
     }
 
     /// The handshake is complete: tells the service, which may answer.
-    pub(super) fn establish(&mut self, slot: u32, now: Instant, answer: &mut Answer) {
+    pub(super) fn establish<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        answer: &mut Answer,
+        output: &mut Output<'_, P>,
+    ) {
+        self.find_flight(slot, now, output);
         self.set_state(slot, State::Established);
         let conn = &mut self.table.slab[slot];
         let handshake = timing::rto(conn.attempts);

@@ -9,6 +9,8 @@ use crate::wire::emit::{self, Outgoing};
 pub(super) struct Output<'a, P: FramePool> {
     pool: &'a mut P,
     tx: &'a mut Vec<Frame>,
+    /// How long `tx` may get.
+    limit: usize,
     /// A received frame that is no longer needed, to be written over.
     spare: Option<Frame>,
 }
@@ -16,7 +18,19 @@ pub(super) struct Output<'a, P: FramePool> {
 impl<'a, P: FramePool> Output<'a, P> {
     /// Sends into `tx`, within its capacity.
     pub(super) fn new(pool: &'a mut P, tx: &'a mut Vec<Frame>) -> Output<'a, P> {
-        Output { pool, tx, spare: None }
+        let limit = tx.capacity();
+        Output { pool, tx, limit, spare: None }
+    }
+
+    /// Sends at most `most` frames into `tx`, and within half of its capacity.
+    pub(super) fn at_most(most: usize, pool: &'a mut P, tx: &'a mut Vec<Frame>) -> Output<'a, P> {
+        let limit = tx.capacity().div_ceil(2).min(tx.len() + most);
+        Output { pool, tx, limit, spare: None }
+    }
+
+    /// Whether there is room for a frame in the queue.
+    pub(super) fn has_room(&self) -> bool {
+        self.tx.len() < self.limit
     }
 
     /// The bytes of a received frame.
@@ -49,7 +63,7 @@ impl<'a, P: FramePool> Output<'a, P> {
         counters: &mut Counters,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
-        let sent = self.tx.len() < self.tx.capacity() && self.write(write);
+        let sent = self.has_room() && self.write(write);
         match sent {
             true => counters.tx += 1,
             false => counters.drops.count(DropReason::NoFrame),
@@ -59,7 +73,7 @@ impl<'a, P: FramePool> Output<'a, P> {
 
     /// Whether a frame can be sent, which is then kept for it.
     pub(super) fn is_ready(&mut self) -> bool {
-        if self.tx.len() == self.tx.capacity() {
+        if !self.has_room() {
             return false;
         }
         self.spare = self.spare.take().or_else(|| self.pool.take());

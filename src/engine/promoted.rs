@@ -73,6 +73,7 @@ impl<S: Service> Engine<S> {
         conn.touched = Tick::of(now);
         conn.attempts = 0;
         conn.clear(CHALLENGED);
+        self.promoted[index].heard = Tick::of(now);
         let arrival = Arrival {
             ack: accept.ack,
             window: conn.snd_wnd,
@@ -321,7 +322,9 @@ impl<S: Service> Engine<S> {
     /// When a peer that acknowledges nothing of what is outstanding is given up.
     fn given_up_at(&self, slot: u32, index: u32) -> Tick {
         let progress = self.promoted[index].progress;
-        let heard = self.table.slab[slot].touched;
+        // Not `touched`: a segment that is not acceptable is told what is expected, and acknowledges
+        // nothing.
+        let heard = self.promoted[index].heard;
         match self.profile(slot).user_timeout {
             Some(timeout) => progress.after(timeout),
             // RFC 9293 section 3.8.6.1: "As long as the receiving TCP peer continues to send

@@ -174,7 +174,7 @@ impl<S: Service> Engine<S> {
                 true => self.counters.connected += 1,
                 false => self.counters.accepted += 1,
             }
-            self.establish(slot, now, &mut answer);
+            self.establish(slot, now, &mut answer, output);
         }
         let repeat = match self.take_ack(slot, accept, now) {
             Acked::Removed => {
@@ -263,7 +263,7 @@ impl<S: Service> Engine<S> {
         accept: &Accept,
         now: Instant,
         answer: &mut Answer,
-        output: &Output<'_, P>,
+        output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let len = accept.payload.len();
         if len == 0 && !accept.fin {
@@ -271,7 +271,7 @@ impl<S: Service> Engine<S> {
             return if accept.ack_due { Err(DropReason::OutOfOrder) } else { Ok(()) };
         }
         // Who has closed has nothing to answer.
-        if self.table.slab[slot].state.can_send() && !self.has_flight_for(slot) {
+        if self.table.slab[slot].state.can_send() && !self.find_flight(slot, now, output) {
             return Err(DropReason::FlightsFull);
         }
         if len > 0 && answer.closing {

@@ -1,8 +1,8 @@
 //! Timers: SYN and SYN-ACK retransmission, keepalive, FIN-WAIT-2, TIME-WAIT; and those of the flights.
 
-use super::Engine;
 use super::classes::Classes;
 use super::output::Output;
+use super::{BATCH_MAX, Engine};
 use crate::conn::flight::Flight;
 use crate::conn::record::{CLOSE_DUE, Conn, State};
 use crate::conn::slab::Slab;
@@ -13,6 +13,9 @@ use crate::tcp::CloseReason;
 use crate::tcp::keepalive::{self, Profile};
 use crate::tcp::timing::{self, DATA_RETRIES_MAX, R1, SYN_ACK_RETRIES_MAX, SYN_RETRIES_MAX};
 use crate::time::{Duration, Instant, Tick};
+
+/// The most frames that timers send in one call while as many frames arrive as are taken at once.
+const FRAMES_MIN: usize = BATCH_MAX / 8;
 
 /// The records as their wheel sees them. A deadline is not stored: it follows from the state and
 /// from when the connection was last touched.
@@ -30,6 +33,10 @@ impl Timers for Records<'_> {
     fn deadline(&self, index: u32) -> Option<Tick> {
         let conn = &self.slab[index];
         deadline(conn, &self.classes[conn.class].profile, self.time_wait)
+    }
+
+    fn prefetch(&self, index: u32) {
+        self.slab.prefetch(index);
     }
 }
 
@@ -54,24 +61,33 @@ impl<S: Service> Engine<S> {
     }
 
     /// Does what is due at `now`, a bounded piece of it: [`Engine::next_timer`] tells if more is.
-    /// Appends the frames to send to `tx`, within its capacity.
+    /// Appends the frames to send to `tx`, within half of its capacity: the rest is for answers.
+    ///
+    /// However many timers are due at once, frames that arrive do not wait for them. Every probe brings
+    /// an answer, so in one call timers send no more than a batch has places that the frames received
+    /// since the last call left free, and an eighth of a batch where they left none.
     pub fn handle_timers<P: FramePool>(&mut self, now: Instant, pool: &mut P, tx: &mut Vec<Frame>) {
         let tick = Tick::of(now);
-        // A timer sends at most one frame; without room for it, it had better wait.
-        let mut budget = self.config.timers_per_call.min(tx.capacity() - tx.len());
-        let mut output = Output::new(pool, tx);
-        while let Due::Timer(flight) = self.flight_wheel.pop(&mut self.flights, tick, &mut budget) {
+        let received = self.counters.rx - core::mem::replace(&mut self.rx_seen, self.counters.rx);
+        let received = usize::try_from(received).unwrap_or(usize::MAX);
+        let most = BATCH_MAX.saturating_sub(received).max(FRAMES_MIN);
+        let mut looks = self.config.timers_per_call;
+        let mut output = Output::at_most(most, pool, tx);
+        self.claim_addresses(now, &mut output);
+        // The peers of these wait for data; those of the records wait for nothing.
+        self.handle_promoted_timers(now, &mut output);
+        while output.has_room()
+            && let Due::Timer(flight) = self.flight_wheel.pop(&mut self.flights, tick, &mut looks)
+        {
             self.on_flight_timer(flight, now, &mut output);
         }
-        loop {
+        while output.has_room() {
             let (mut records, wheel) = self.records();
-            match wheel.pop(&mut records, tick, &mut budget) {
+            match wheel.pop(&mut records, tick, &mut looks) {
                 Due::Timer(slot) => self.on_timer(slot, now, &mut output),
                 Due::Nothing | Due::Later => break,
             }
         }
-        self.handle_promoted_timers(now, &mut output);
-        self.claim_addresses(now, &mut output);
     }
 
     /// What is in flight was not acknowledged in time. RFC 6298 sections 5.4 to 5.6.
@@ -98,9 +114,13 @@ impl<S: Service> Engine<S> {
             self.remove(slot, CloseReason::UserTimeout);
             return;
         }
-        self.flights[index].retries = retries.saturating_add(1);
+        let retries = retries.saturating_add(1);
+        self.flights[index].retries = retries;
+        if retries >= R1 {
+            self.flights.stall(index);
+        }
         self.restart_flight_timer(index, now);
-        self.doubt_path(slot, self.flights[index].retries >= R1, now, output);
+        self.doubt_path(slot, retries >= R1, now, output);
         let sent = self.send_flight(slot, 0, 1, output);
         self.counters.retransmitted += u64::from(sent);
     }
@@ -115,8 +135,12 @@ impl<S: Service> Engine<S> {
             // The peer never closed its side.
             State::FinWait2 => return self.remove(slot, CloseReason::ClosedByUs),
             _ if !conn.has(CLOSE_DUE) => return self.on_silence(slot, now, output),
-            _ if self.has_flight_for(slot) => return self.transmit(slot, 0, true, now, output),
-            _ => return self.close_later(slot, now),
+            _ => {
+                return match self.find_flight(slot, now, output) {
+                    true => self.transmit(slot, 0, true, now, output),
+                    false => self.close_later(slot, now),
+                };
+            }
         };
         if conn.attempts >= retries_max {
             return self.remove(slot, CloseReason::UserTimeout);

@@ -1,51 +1,29 @@
-//! Opens connections, sends a heartbeat on each when it is due, and closes them.
+//! Carries a plan out: opens connections, holds them while heartbeats go over them, closes them.
+//!
+//! The load is open-loop: when a connection is opened, a heartbeat sent, or a connection replaced is
+//! known beforehand and does not depend on answers; what is late is caught up with, and its latency
+//! counts from when it was due. Heartbeats begin when all connections are open, or where the plan says
+//! so, one period after the first SYN if that takes longer.
 
-use super::heartbeat::{self, Heartbeat};
-use super::progress::{Phase, Progress};
-use super::sources::Sources;
-use crate::engine::{CommandError, ConnectError, Engine};
+use super::heartbeat::Heartbeat;
+use super::opening::{Attempt, Opening};
+use super::plan::{Outcome, Pace, Plan};
+use super::progress::{Phase, Progress, Step};
+use super::round::Round;
+use super::sweep::Sweep;
+use crate::engine::{CommandError, Engine};
 use crate::frame::Frame;
 use crate::link::Link;
-use crate::service::line::PING;
 use crate::shard::{Driver, Next};
+use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
-use crate::wire::addr::Endpoint;
 use std::sync::Arc;
-
-/// Connections that are being opened or closed at once: what the rings of both sides hold.
-const UNDERWAY_MAX: u64 = 512;
-
-/// Commands in one round: what leaves room in the queue for answers.
-const COMMANDS_PER_ROUND: u64 = 64;
 
 /// How long nothing may happen before what is missing counts as failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What to do.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// How many connections to open.
-    pub connections: u64,
-    /// Where to.
-    pub target: Endpoint,
-    /// Where from.
-    pub sources: Sources,
-    /// Heartbeats a second over all connections, at a steady pace.
-    pub heartbeats_per_second: u64,
-}
-
-/// What came of it, besides what [`Heartbeat`] counted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Outcome {
-    /// Connections attempted.
-    pub attempted: u64,
-    /// Heartbeats sent.
-    pub sent: u64,
-    /// From the first SYN until the last connection was established.
-    pub connect_time: Duration,
-    /// Whether the target's hardware address was found.
-    pub target_found: bool,
-}
+/// How long to wait, while nothing arrives, before looking again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The driver of a client's shard.
 pub struct LoadDriver {
@@ -53,28 +31,44 @@ pub struct LoadDriver {
     progress: Arc<Progress>,
     outcome: Outcome,
     phase: Phase,
+    /// When the first connection was begun.
+    started: Instant,
     /// When the phase began.
     began: Instant,
     /// The last count of what moves in this phase, and when it moved.
     moved: (u64, Instant),
-    /// The next slot to send on or to close, in those phases.
+    /// How many connections were established when one last was.
+    opened: u64,
+    opening: Opening,
+    sweep: Option<Sweep>,
+    /// Connections opened in place of closed ones.
+    replaced: u64,
+    /// The next slot to close, while connections are replaced and at the end.
     cursor: u32,
-    /// Whether a heartbeat was sent on every connection.
-    swept: bool,
+    /// Connections told to close.
+    closes: u64,
+    /// How many had ended, and how many were there, when the closing began.
+    closing_from: (u64, u64),
 }
 
 impl LoadDriver {
     /// A driver that reports to `progress`.
     pub fn new(plan: Plan, progress: Arc<Progress>) -> LoadDriver {
         LoadDriver {
+            opening: Opening::new(plan.underway_max),
+            outcome: Outcome { requested: plan.connections, ..Outcome::default() },
             plan,
             progress,
-            outcome: Outcome::default(),
             phase: Phase::Connecting,
+            started: Instant::ZERO,
             began: Instant::ZERO,
             moved: (0, Instant::ZERO),
+            opened: 0,
+            sweep: None,
+            replaced: 0,
             cursor: 0,
-            swept: false,
+            closes: 0,
+            closing_from: (0, 0),
         }
     }
 
@@ -83,11 +77,11 @@ impl LoadDriver {
         self.outcome
     }
 
-    fn enter(&mut self, phase: Phase, now: Instant) {
+    fn enter(&mut self, phase: Phase, now: Instant) -> Next {
         self.phase = phase;
         self.began = now;
         self.moved = (0, now);
-        self.cursor = 0;
+        Next::Now
     }
 
     /// Whether `count` has stood still for too long.
@@ -98,115 +92,195 @@ impl LoadDriver {
         now.since(self.moved.1) > PATIENCE
     }
 
-    fn connect<L: Link>(
-        &mut self,
-        now: Instant,
-        engine: &mut Engine<Heartbeat>,
-        link: &mut L,
-        tx: &mut Vec<Frame>,
-    ) -> Next {
-        let Heartbeat { opened, failed, .. } = *engine.service();
-        let settled = opened + failed;
-        if opened > 0 && settled == self.outcome.attempted {
-            self.outcome.connect_time = now.since(self.began);
+    /// Handshakes and closes that go on.
+    fn underway(&self, counted: &Heartbeat) -> u64 {
+        let settled = counted.opened + counted.failed.total();
+        (self.outcome.attempted - settled) + (self.closes - counted.ended)
+    }
+
+    /// Opens a connection due at `due`; returns whether it may go on with the next.
+    fn open<L: Link>(&mut self, due: Instant, round: &mut Round<'_, L>) -> bool {
+        let attempt = self.opening.open(&self.plan.flows, due, round);
+        match attempt {
+            Attempt::Made => {
+                self.outcome.attempted += 1;
+                self.outcome.unresolved = None;
+            }
+            Attempt::Later(Some(target)) => self.outcome.unresolved = Some(target),
+            Attempt::Later(None) => {}
         }
-        let all_attempted = self.outcome.attempted == self.plan.connections;
-        if (all_attempted && settled == self.plan.connections) || self.is_stuck(settled, now) {
-            self.enter(Phase::Held, now);
-            return Next::Now;
-        }
+        attempt == Attempt::Made
+    }
+
+    fn connect<L: Link>(&mut self, round: &mut Round<'_, L>) -> Next {
+        let now = round.now;
+        self.opening.give_up_late(round);
         if self.outcome.attempted == 0 {
-            // Until the target is found, nothing was begun.
-            self.began = now;
+            // Until the first target is found, nothing was begun.
+            self.started = now;
         }
-        let underway = self.outcome.attempted - settled;
+        let counted = round.counted();
+        if counted.opened > self.opened {
+            self.opened = counted.opened;
+            self.outcome.connect_time = now.since(self.started);
+        }
+        let settled = counted.opened + counted.failed.total();
+        let underway = self.underway(counted);
+        // What is given up here is no sign of life.
+        let alive = settled - self.opening.given_up();
+        if settled == self.plan.connections || self.is_stuck(alive, now) {
+            return self.enter(Phase::Connected, now);
+        }
+        let pace = self.plan.rate.map(|per_second| Pace { began: self.started, per_second });
+        let free = self.plan.underway_max.saturating_sub(underway);
         let missing = self.plan.connections - self.outcome.attempted;
-        for _ in 0..missing.min(UNDERWAY_MAX - underway.min(UNDERWAY_MAX)).min(COMMANDS_PER_ROUND) {
-            let Some(source) = self.plan.sources.peek() else { break };
-            match engine.connect(source, self.plan.target, 0, now, link, tx) {
-                Ok(_) => self.outcome.attempted += 1,
-                Err(ConnectError::InUse) => {}
-                Err(_) => return Next::At(now + Duration::from_millis(10)),
+        let mut next = now + PAUSE;
+        for _ in 0..missing.min(free) {
+            let due = pace.map_or(now, |pace| pace.due(self.outcome.attempted));
+            if due > now {
+                next = next.min(due);
+                break;
             }
-            self.outcome.target_found = true;
-            self.plan.sources.advance();
+            if !round.has_command() || !self.open(due, round) {
+                break;
+            }
         }
-        Next::At(now + Duration::from_millis(10))
+        if let Some(period) = self.plan.heartbeat
+            && self.plan.beat_early
+            && now.since(self.started) >= period
+        {
+            next = next.min(self.beat(None, round).unwrap_or(next));
+        }
+        Next::At(next)
     }
 
-    /// Sends the heartbeats that are due. The pace is fixed beforehand: a late answer, or a late
-    /// round, delays none of them, and their latency counts from when they were due.
-    fn beat<L: Link>(
-        &mut self,
-        now: Instant,
-        engine: &mut Engine<Heartbeat>,
-        link: &mut L,
-        tx: &mut Vec<Frame>,
-    ) -> Next {
-        for _ in 0..COMMANDS_PER_ROUND {
-            let due = self.began + self.interval_times(self.outcome.sent);
-            if self.swept || due > now {
-                break;
-            }
-            let Some(id) = engine.connection_from(&mut self.cursor) else {
-                self.swept = true;
-                break;
-            };
-            let Some(state) = engine.service_state(id).copied().filter(heartbeat::is_idle) else {
-                continue;
-            };
-            match engine.send(id, PING, now, link, tx) {
-                Ok(()) => {
-                    self.outcome.sent += 1;
-                    let state = engine.service_mut().expect_answer(state, due);
-                    engine.service_state(id).expect("it was just sent on").copy_from_slice(&state);
-                }
-                // It ended meanwhile, and is counted as that.
-                Err(CommandError::Gone) => {}
-                Err(CommandError::Busy) => {
-                    self.cursor -= 1;
-                    break;
-                }
-            }
-        }
-        let awaited = engine.service().awaited;
-        let stuck = self.is_stuck(self.outcome.sent - awaited, now);
-        if (self.swept && awaited == 0) || stuck {
-            self.enter(Phase::Closing, now);
+    /// Sends the heartbeats that are due by now and before `end`, and returns when the next one is.
+    fn beat<L: Link>(&mut self, end: Option<Instant>, round: &mut Round<'_, L>) -> Option<Instant> {
+        let period = self.plan.heartbeat?;
+        let slots = self.plan.connections;
+        // Those of a hold are all due within it.
+        let began = if self.phase == Phase::Holding { self.began } else { round.now };
+        let sweep = self.sweep.get_or_insert_with(|| Sweep::new(period, slots, began));
+        sweep.beat(end, round, &mut self.outcome);
+        Some(sweep.due()).filter(|due| end.is_none_or(|end| *due < end))
+    }
+
+    fn hold<L: Link>(&mut self, round: &mut Round<'_, L>) -> Next {
+        let (now, end) = (round.now, self.began + self.plan.hold);
+        self.opening.give_up_late(round);
+        let beat_at = self.beat(Some(end), round);
+        let replace_at = self.replace(end, round);
+        let wake = [beat_at, replace_at].into_iter().flatten().min();
+        let counted = round.counted();
+        let underway = self.underway(counted);
+        let moving = counted.answered + counted.opened + counted.ended + self.outcome.sent;
+        let is_empty = counted.opened == counted.ended + counted.lost.total() && underway == 0;
+        // Past the end, what is late is caught up with, and what was begun comes to its end.
+        let is_over = now >= end && wake.is_none() && counted.awaited + underway == 0;
+        let is_stuck = self.is_stuck(moving, now) && now >= end;
+        if is_over || is_stuck || is_empty {
+            self.outcome.hold_time = now.since(self.began);
+            self.begin_to_close(round);
             return Next::Now;
         }
-        match self.swept {
-            true => Next::At(now + Duration::from_millis(10)),
-            false => Next::At(self.began + self.interval_times(self.outcome.sent)),
-        }
+        Next::At(wake.unwrap_or(end).min(now + PAUSE))
     }
 
-    fn interval_times(&self, n: u64) -> Duration {
-        let nanos = u128::from(n) * 1_000_000_000 / u128::from(self.plan.heartbeats_per_second);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    fn close<L: Link>(
-        &mut self,
-        now: Instant,
-        engine: &mut Engine<Heartbeat>,
-        link: &mut L,
-        tx: &mut Vec<Frame>,
-    ) -> Next {
-        let Heartbeat { opened, ended, .. } = *engine.service();
-        if ended >= opened || self.is_stuck(ended, now) {
-            self.enter(Phase::Done, now);
-            return Next::Now;
+    /// Replaces connections that are due to be by now and before `end`, and returns when the next one
+    /// is. One whose answer is awaited is left for the next time.
+    fn replace<L: Link>(&mut self, end: Instant, round: &mut Round<'_, L>) -> Option<Instant> {
+        let pace = Pace { began: self.began, per_second: self.plan.churn? };
+        // First, what could not be opened when its predecessor was closed.
+        while self.replaced < self.outcome.churned && round.has_command() {
+            if !self.open(pace.due(self.replaced), round) {
+                return Some(round.now + PAUSE);
+            }
+            self.replaced += 1;
         }
-        let closing = u64::from(self.cursor).saturating_sub(ended);
-        for _ in 0..UNDERWAY_MAX.saturating_sub(closing).min(COMMANDS_PER_ROUND) {
-            let Some(id) = engine.connection_from(&mut self.cursor) else { break };
-            if engine.close(id, now, link, tx) == Err(CommandError::Busy) {
-                self.cursor -= 1;
+        while round.has_command() && round.has_slot() {
+            let due = pace.due(self.outcome.churned);
+            if due >= end {
+                return None;
+            }
+            if due > round.now {
+                return Some(due);
+            }
+            if self.underway(round.counted()) >= self.plan.underway_max {
                 break;
             }
+            if self.close_one(round) {
+                self.outcome.churned += 1;
+                self.outcome.requested += 1;
+                self.replaced += u64::from(self.open(due, round));
+            }
         }
-        Next::At(now + Duration::from_millis(10))
+        Some(round.now)
+    }
+
+    /// Closes the connection in the next slot, if it is idle.
+    fn close_one<L: Link>(&mut self, round: &mut Round<'_, L>) -> bool {
+        self.cursor = if self.cursor < round.engine.slots() { self.cursor } else { 0 };
+        let found = round.look(self.cursor).filter(|(_, client)| client.is_idle());
+        self.cursor += 1;
+        let closed = found.is_some_and(|(id, client)| round.close(id, client).is_ok());
+        self.closes += u64::from(closed);
+        closed
+    }
+
+    fn begin_to_close<L: Link>(&mut self, round: &Round<'_, L>) {
+        let counted = round.counted();
+        let over = counted.ended + counted.lost.total();
+        self.closing_from = (counted.ended, counted.opened.saturating_sub(over));
+        self.cursor = 0;
+        self.enter(Phase::Closing, round.now);
+    }
+
+    fn close<L: Link>(&mut self, round: &mut Round<'_, L>) -> Next {
+        let now = round.now;
+        while self.cursor < round.engine.slots() && round.has_command() && round.has_slot() {
+            if self.closes - round.counted().ended >= self.plan.underway_max {
+                break;
+            }
+            match round.look(self.cursor) {
+                // The run was cut short: nobody waits for it any more.
+                Some((id, client)) if !client.open => round.abort(id, CloseReason::Evicted),
+                Some((id, client)) if !client.closing => match round.close(id, client) {
+                    Ok(()) => self.closes += 1,
+                    // It has ended, or is about to.
+                    Err(CommandError::Gone) => {}
+                    Err(CommandError::Busy) => break,
+                },
+                _ => {}
+            }
+            self.cursor += 1;
+        }
+        let ended = round.counted().ended;
+        self.outcome.unclosed = self.closes - ended;
+        let all = self.cursor >= round.engine.slots() && self.outcome.unclosed == 0;
+        if all || self.is_stuck(ended + u64::from(self.cursor), now) {
+            return self.enter(Phase::Done, now);
+        }
+        // Slots without connections are looked at without waiting.
+        if round.has_slot() { Next::At(now + PAUSE) } else { Next::Now }
+    }
+
+    /// Whether the run is to end early.
+    fn is_cut_short(&self, now: Instant) -> bool {
+        let over = |limit: Duration| now.since(self.started) >= limit;
+        self.progress.is_to_finish()
+            || self.outcome.attempted > 0 && self.plan.duration.is_some_and(over)
+    }
+
+    fn step(&self, counted: &Heartbeat) -> Step {
+        let (done, total) = match self.phase {
+            Phase::Connecting | Phase::Connected => (counted.opened, self.plan.connections),
+            Phase::Holding => (counted.answered, self.plan.heartbeats()),
+            Phase::Closing | Phase::Done => {
+                (counted.ended - self.closing_from.0, self.closing_from.1)
+            }
+        };
+        let ends = (self.phase == Phase::Holding).then(|| self.began + self.plan.hold);
+        Step { phase: self.phase, done, total, ends }
     }
 }
 
@@ -218,24 +292,20 @@ impl Driver<Heartbeat> for LoadDriver {
         link: &mut L,
         tx: &mut Vec<Frame>,
     ) -> Next {
+        let mut round = Round::new(now, engine, link, tx);
+        if self.phase < Phase::Closing && self.is_cut_short(now) {
+            self.begin_to_close(&round);
+        }
         let next = match self.phase {
-            Phase::Connecting => self.connect(now, engine, link, tx),
-            Phase::Held if self.progress.may_go_on() => {
-                self.enter(Phase::Heartbeats, now);
-                Next::Now
-            }
-            Phase::Held => Next::At(now + Duration::from_millis(10)),
-            Phase::Heartbeats => self.beat(now, engine, link, tx),
-            Phase::Closing => self.close(now, engine, link, tx),
+            Phase::Connecting => self.connect(&mut round),
+            Phase::Connected if round.counted().opened == 0 => self.enter(Phase::Done, now),
+            Phase::Connected if self.progress.may_go_on() => self.enter(Phase::Holding, now),
+            Phase::Connected => Next::At(now + PAUSE),
+            Phase::Holding => self.hold(&mut round),
+            Phase::Closing => self.close(&mut round),
             Phase::Done => Next::Done,
         };
-        let service = engine.service();
-        let done = match self.phase {
-            Phase::Connecting | Phase::Held => service.opened,
-            Phase::Heartbeats => service.answered,
-            Phase::Closing | Phase::Done => service.ended,
-        };
-        self.progress.set(self.phase, done);
+        self.progress.set(self.step(round.counted()));
         next
     }
 }

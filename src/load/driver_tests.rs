@@ -1,70 +1,283 @@
 //! The driver against a server on the other end of a link in memory.
 
 use super::*;
+use crate::engine::BATCH_MAX;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
-use crate::link::memory;
+use crate::link::memory::{self, MemoryLink};
+use crate::load::flows::{Flows, Target};
+use crate::service::Service;
 use crate::service::builtin::{Builtin, Builtins};
-use crate::shard::clock::Clock;
-use crate::shard::{Answering, Shard, Shared};
-use crate::wire::addr::{Address, Secret};
+use crate::shard::Answering;
+use crate::wire::addr::{Address, Endpoint, Secret};
 
-const SERVER: Endpoint = Endpoint { addr: Address::v4([10, 77, 0, 1]), port: 7000 };
-const CLIENTS: Address = Address::v4([10, 77, 16, 0]);
+const SERVERS: [Address; 2] = [Address::v4([10, 77, 0, 1]), address_of_v6(1)];
+const CLIENTS: [Address; 2] = [Address::v4([10, 77, 16, 0]), address_of_v6(1 << 16)];
 
-fn config(mac: u8, owned: Owned, connections: u32, flights: u32) -> Config {
+const fn address_of_v6(low: u32) -> Address {
+    let [a, b, c, d] = low.to_be_bytes();
+    Address([0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d])
+}
+
+const fn target(service: Builtin, family: usize, port: u16) -> Target {
+    Target { service, endpoint: Endpoint { addr: SERVERS[family], port } }
+}
+
+const LINE: Target = target(Builtin::Line, 0, 7000);
+
+/// So many pairs of sources with these targets.
+fn flows(len: u64, targets: &[Target]) -> Flows {
+    let prefixes = [(CLIENTS[0], 20), (CLIENTS[1], 112)];
+    let used = prefixes.into_iter().filter(|(addr, _)| {
+        targets.iter().any(|target| target.endpoint.addr.is_v4() == addr.is_v4())
+    });
+    Flows::new(&used.collect::<Vec<_>>(), targets, len).expect("enough")
+}
+
+/// A plan for so many connections to these targets: a heartbeat on each.
+fn plan(connections: u64, targets: &[Target]) -> Plan {
+    let period = Duration::from_millis(50);
+    Plan {
+        connections,
+        flows: flows(connections, targets),
+        rate: None,
+        underway_max: 128,
+        heartbeat: Some(period),
+        beat_early: false,
+        hold: period,
+        churn: None,
+        duration: None,
+    }
+}
+
+/// How a run may differ.
+#[derive(Clone, Copy)]
+struct World {
+    /// Connections with data in flight at once, at the clients.
+    flights: u32,
+    /// Records of the clients, and of the server.
+    records: [u32; 2],
+    /// What really runs at the ports: another service than the target's gives wrong answers.
+    served: Option<Builtin>,
+    /// Whether the run is cut short once connections are being held.
+    cut_short: bool,
+}
+
+const USUAL: World = World { flights: 4096, records: [8192; 2], served: None, cut_short: false };
+
+fn config(mac: u8, owned: [(Address, u8); 2], records: u32, flights: u32) -> Config {
     let mut config = Config::new([2, 0, 0, 0, 0, mac], Secret([mac; 16]), Secret([mac; 16]));
-    config.owned = vec![owned];
-    config.connections_max = connections;
+    let owned = owned.into_iter().map(|(addr, range_len)| {
+        let link_len = if addr.is_v4() { 16 } else { 64 };
+        Owned { addr, range_len, link_len }
+    });
+    config.owned = owned.collect();
+    config.connections_max = records;
     config.flights_max = flights;
+    config.time_wait = Duration::from_millis(200);
     config
 }
 
-/// Runs a plan for so many connections, of which so many can have a heartbeat in flight.
-fn run(connections: u32, flights: u32) -> (Outcome, Heartbeat) {
-    let owned = Owned { addr: SERVER.addr, range_len: 32, link_len: 16 };
-    let mut server = config(1, owned, connections, connections);
-    server.listeners = vec![Listener { endpoint: SERVER, tag: Builtin::Line.tag(), profile: None }];
-    let owned = Owned { addr: CLIENTS, range_len: 20, link_len: 16 };
-    let clients = config(2, owned, connections, flights);
-    let plan = Plan {
-        connections: connections.into(),
-        target: SERVER,
-        sources: Sources::new(CLIENTS, 12),
-        heartbeats_per_second: 1_000_000,
-    };
+/// How long a round of both sides takes.
+const ROUND: Duration = Duration::from_micros(100);
+
+/// One end of the link.
+struct Side<S: Service> {
+    link: MemoryLink,
+    engine: Engine<S>,
+    tx: Vec<Frame>,
+}
+
+impl<S: Service> Side<S> {
+    fn new(link: MemoryLink, config: Config, service: S) -> Side<S> {
+        let engine = Engine::new(config, service, Instant::ZERO);
+        Side { link, engine, tx: Vec::with_capacity(1024) }
+    }
+
+    /// What a shard does in a round; returns whether anything moved.
+    fn round(&mut self, now: Instant, driver: &mut impl Driver<S>) -> (Next, bool) {
+        let mut rx = Vec::with_capacity(BATCH_MAX);
+        let received = self.link.receive(&mut rx, BATCH_MAX).expect("it stays");
+        self.engine.handle_frames(now, &mut self.link, &mut rx, &mut self.tx);
+        self.engine.handle_timers(now, &mut self.link, &mut self.tx);
+        let next = driver.poll(now, &mut self.engine, &mut self.link, &mut self.tx);
+        let moved = received > 0 || !self.tx.is_empty();
+        self.link.transmit(&mut self.tx).expect("it stays");
+        self.link.flush().expect("it stays");
+        (next, moved)
+    }
+}
+
+/// Runs a plan, in virtual time.
+fn run(plan: Plan, world: World) -> (Outcome, Heartbeat) {
+    let [clients, servers] = world.records;
+    let mut server = config(1, [(SERVERS[0], 32), (SERVERS[1], 128)], servers, servers);
+    server.resets_per_second = 1_000_000;
+    let targets = plan.flows.targets().iter();
+    let listeners = targets.filter(|target| target.endpoint.port != REFUSED.endpoint.port);
+    let listeners = listeners.map(|target| Listener {
+        endpoint: target.endpoint,
+        tag: world.served.unwrap_or(target.service).tag(),
+        profile: None,
+    });
+    server.listeners = listeners.collect();
+    let clients = config(2, [(CLIENTS[0], 20), (CLIENTS[1], 112)], clients, world.flights);
     let progress = Arc::new(Progress::default());
     progress.go_on();
     let (server_link, client_link) = memory::pair(4096, 2048, 2048);
-    let clock = Clock::start();
-    let shared = Shared::default();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let engine = Engine::new(server, Builtins, clock.now());
-            let mut shard = Shard { link: server_link, engine, driver: Answering };
-            shard.run(&clock, &shared).expect("a link in memory never fails");
-        });
-        let engine = Engine::new(clients, Heartbeat::default(), clock.now());
-        let driver = LoadDriver::new(plan, progress);
-        let mut shard = Shard { link: client_link, engine, driver };
-        shard.run(&clock, &Shared::default()).expect("a link in memory never fails");
-        shared.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        (shard.driver.outcome(), std::mem::take(shard.engine.service_mut()))
-    })
+    let mut server = Side::new(server_link, server, Builtins);
+    let mut client = Side::new(client_link, clients, Heartbeat::default());
+    let mut driver = LoadDriver::new(plan, progress.clone());
+    let mut now = Instant::ZERO;
+    loop {
+        let (_, answered) = server.round(now, &mut Answering);
+        let (next, moved) = client.round(now, &mut driver);
+        if world.cut_short && progress.get().phase == Phase::Holding {
+            progress.finish();
+        }
+        let soon = now + ROUND;
+        now = match next {
+            Next::Done => break,
+            Next::At(at) if !(answered || moved) => at.max(soon),
+            _ => soon,
+        };
+        assert!(now < Instant::from_millis(10_000_000), "it never ends");
+    }
+    (driver.outcome(), std::mem::take(client.engine.service_mut()))
+}
+
+/// Holds a run to: so many connections opened and closed in order, so many heartbeats, all right.
+#[track_caller]
+fn assert_clean((outcome, heartbeat): &(Outcome, Heartbeat), connections: u64, heartbeats: u64) {
+    let Outcome { requested, attempted, sent, skipped, unclosed, unresolved, .. } = *outcome;
+    assert_eq!((requested, attempted, heartbeat.opened), (connections, connections, connections));
+    assert_eq!((sent, heartbeat.answered, heartbeat.wrong), (heartbeats, heartbeats, 0));
+    assert_eq!((heartbeat.awaited, skipped, unclosed, unresolved), (0, 0, 0, None));
+    assert_eq!((heartbeat.ended, heartbeat.failed.total()), (connections, 0));
+    assert_eq!(heartbeat.lost.total(), 0, "{:?}", heartbeat.lost);
+    assert_eq!(heartbeat.connect_latency.len(), connections);
+    assert_eq!(heartbeat.latency.len(), heartbeats);
 }
 
 #[test]
 fn every_connection_gets_its_heartbeat() {
-    let (outcome, heartbeat) = run(1_000, 1_000);
-    assert_eq!((outcome.attempted, outcome.sent), (1_000, 1_000));
-    let Heartbeat { opened, answered, wrong, awaited, failed, ended, .. } = heartbeat;
-    assert_eq!((opened, answered, wrong), (1_000, 1_000, 0));
-    assert_eq!((awaited, failed, ended), (0, 0, 1_000));
+    assert_clean(&run(plan(1_000, &[LINE]), USUAL), 1_000, 1_000);
+}
+
+#[test]
+fn every_service_in_both_families_is_spoken_to_in_its_own_words() {
+    let targets = [
+        LINE,
+        target(Builtin::Echo, 0, 7),
+        target(Builtin::Discard, 0, 9),
+        target(Builtin::Line, 1, 7000),
+        target(Builtin::Echo, 1, 7),
+        target(Builtin::Echo, 1, 8),
+    ];
+    // A sixth of them goes to discard, which answers nothing, so nothing is said.
+    assert_clean(&run(plan(600, &targets), USUAL), 600, 500);
+}
+
+#[test]
+fn a_long_hold_has_a_heartbeat_in_every_period() {
+    let mut plan = plan(300, &[LINE, target(Builtin::Echo, 0, 7)]);
+    let period = Duration::from_millis(200);
+    (plan.heartbeat, plan.hold) = (Some(period), 4 * period);
+    assert_eq!(plan.heartbeats(), 1_200);
+    let ran = run(plan, USUAL);
+    assert_clean(&ran, 300, 1_200);
+    assert!(ran.0.hold_time >= Duration::from_millis(800));
+}
+
+#[test]
+fn without_heartbeats_connections_are_only_held() {
+    let mut plan = plan(100, &[LINE]);
+    plan.heartbeat = None;
+    let ran = run(plan, USUAL);
+    assert_clean(&ran, 100, 0);
+    assert!(ran.0.hold_time >= Duration::from_millis(50));
 }
 
 /// A heartbeat that could not be sent because all flights were in use was never sent at all.
 #[test]
 fn a_heartbeat_that_finds_no_flight_is_sent_later() {
-    let (outcome, heartbeat) = run(1_000, 16);
-    assert_eq!((outcome.sent, heartbeat.answered, heartbeat.wrong), (1_000, 1_000, 0));
+    assert_clean(&run(plan(1_000, &[LINE]), World { flights: 16, ..USUAL }), 1_000, 1_000);
+}
+
+#[test]
+fn a_rate_is_kept_and_heartbeats_go_on_while_connections_are_opened() {
+    let mut plan = plan(400, &[LINE]);
+    (plan.rate, plan.heartbeat) = (Some(1_000), Some(Duration::from_millis(100)));
+    (plan.hold, plan.beat_early) = (Duration::from_millis(100), true);
+    let ran = run(plan, USUAL);
+    let (outcome, heartbeat) = &ran;
+    // The last of 400 is due after 399 ms.
+    assert!(outcome.connect_time >= Duration::from_millis(399), "{outcome:?}");
+    // In the three periods before the hold the cursor meets the first 133, 266 and 400 of them.
+    assert!((1_190..=1_210).contains(&outcome.sent), "{outcome:?}");
+    assert_clean(&ran, 400, outcome.sent);
+    assert!(heartbeat.latency.max() < 2_000, "none was late");
+}
+
+#[test]
+fn connections_are_replaced_at_their_pace_and_none_is_lost() {
+    let targets = [LINE, target(Builtin::Echo, 0, 7)];
+    let mut plan = plan(200, &targets);
+    (plan.churn, plan.hold) = (Some(1_000), Duration::from_millis(500));
+    // Fewer than will be opened: those of connections long gone come again.
+    plan.flows = flows(600, &targets);
+    let ran = run(plan, USUAL);
+    assert_eq!(ran.0.churned, 500, "a thousand a second for half a second");
+    assert!(ran.0.sent > 200);
+    assert_clean(&ran, 700, ran.0.sent);
+}
+
+const REFUSED: Target = target(Builtin::Line, 0, 7001);
+
+#[test]
+fn refused_connections_are_counted_as_that() {
+    let (outcome, heartbeat) = run(plan(200, &[LINE, REFUSED]), USUAL);
+    assert_eq!((outcome.attempted, heartbeat.opened), (200, 100));
+    assert_eq!(heartbeat.failed.get(CloseReason::Refused), 100);
+    assert_eq!((heartbeat.failed.total(), heartbeat.answered, heartbeat.ended), (100, 100, 100));
+}
+
+#[test]
+fn wrong_answers_are_found() {
+    // A line service answers "0000..." as it comes; an echo answers PING with PING.
+    let served = Some(Builtin::Echo);
+    let (outcome, heartbeat) = run(plan(100, &[LINE]), World { served, ..USUAL });
+    assert_eq!((outcome.sent, heartbeat.answered, heartbeat.wrong), (100, 0, 100));
+    assert_eq!((heartbeat.awaited, heartbeat.ended), (0, 100));
+}
+
+#[test]
+fn heartbeats_that_nobody_answers_end_with_the_run() {
+    let served = Some(Builtin::Discard);
+    let mut plan = plan(10, &[LINE]);
+    // Unanswered for a period, they are not sent again.
+    (plan.hold, plan.duration) = (Duration::from_secs(60), Some(Duration::from_millis(500)));
+    let (outcome, heartbeat) = run(plan, World { served, ..USUAL });
+    assert_eq!((outcome.sent, heartbeat.answered, heartbeat.wrong), (10, 0, 0));
+    // In half a second there are ten periods.
+    assert!((80..=100).contains(&outcome.skipped), "{outcome:?}");
+    assert_eq!((heartbeat.ended, heartbeat.lost.total()), (10, 0));
+}
+
+#[test]
+fn a_run_that_is_cut_short_closes_what_it_has_opened() {
+    let mut plan = plan(500, &[LINE]);
+    plan.hold = Duration::from_secs(3600);
+    let (outcome, heartbeat) = run(plan, World { cut_short: true, ..USUAL });
+    assert_eq!((heartbeat.opened, heartbeat.ended, outcome.unclosed), (500, 500, 0));
+    assert_eq!((heartbeat.wrong, heartbeat.lost.total()), (0, 0));
+}
+
+#[test]
+fn a_run_has_a_longest_duration() {
+    let mut plan = plan(1_000_000, &[LINE]);
+    (plan.rate, plan.duration) = (Some(1_000), Some(Duration::from_millis(200)));
+    let (outcome, heartbeat) = run(plan, USUAL);
+    assert!((199..=201).contains(&outcome.attempted), "{outcome:?}");
+    assert_eq!(heartbeat.opened, heartbeat.ended);
 }

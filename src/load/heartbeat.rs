@@ -1,7 +1,8 @@
-//! The client's side of the `line` service: checks every answer byte for byte.
+//! The client's side of the services: checks every answer byte for byte.
 
+use super::exchange;
 use crate::conn::slab::ConnId;
-use crate::service::line::PONG;
+use crate::service::builtin::Builtin;
 use crate::service::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
 use crate::time::Instant;
@@ -15,58 +16,122 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 pub struct Heartbeat {
     /// Connections that were established.
     pub opened: u64,
-    /// Connections that were not established when they ended.
-    pub failed: u64,
-    /// Connections that ended after they were established.
+    /// Connections that were not established when they ended, by reason.
+    pub failed: Reasons,
+    /// Connections that this side was told to close, and that have ended since.
     pub ended: u64,
+    /// Established connections that ended otherwise than this side was told to, by reason.
+    pub lost: Reasons,
     /// Heartbeats that were sent and neither answered nor given up.
     pub awaited: u64,
     /// Heartbeats answered, rightly.
     pub answered: u64,
-    /// Answers that were not `PONG`, and data that nobody asked for.
+    /// Answers that were not what they should be, and data that nobody asked for.
     pub wrong: u64,
     /// Microseconds from when a heartbeat was due to its answer.
     pub latency: Histogram<u64>,
+    /// Microseconds from when a connection was to be opened until it was established.
+    pub connect_latency: Histogram<u64>,
 }
 
 impl Default for Heartbeat {
     fn default() -> Heartbeat {
-        let latency = Histogram::new_with_bounds(1, LATENCY_MAX_US, 3);
+        let histogram = || {
+            let made = Histogram::new_with_bounds(1, LATENCY_MAX_US, 3);
+            made.expect("the bounds and the number of digits are valid")
+        };
         Heartbeat {
             opened: 0,
-            failed: 0,
+            failed: Reasons::default(),
             ended: 0,
+            lost: Reasons::default(),
             awaited: 0,
             answered: 0,
             wrong: 0,
-            latency: latency.expect("the bounds and the number of digits are valid"),
+            latency: histogram(),
+            connect_latency: histogram(),
         }
+    }
+}
+
+/// How often connections ended for each reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reasons([u64; CloseReason::ALL.len()]);
+
+impl Reasons {
+    /// Counts one more.
+    pub(super) fn count(&mut self, reason: CloseReason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// How many there were for `reason`.
+    pub fn get(&self, reason: CloseReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// How many there were in all.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
     }
 }
 
 /// What the client knows of a connection, in the eight bytes of its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Client {
-    /// When the heartbeat was due, in microseconds modulo 2^32.
-    due_us: u32,
+pub(super) struct Client {
+    /// When the connection was to be opened, and later when the newest heartbeat was due, in
+    /// microseconds modulo 2^32.
+    pub(super) due_us: u32,
     /// How many bytes of the answer have come.
-    matched: u8,
+    pub(super) matched: u8,
     /// Whether an answer is awaited.
-    awaiting: bool,
+    pub(super) awaiting: bool,
     /// Whether the connection was established.
-    open: bool,
+    pub(super) open: bool,
+    /// Whether this side was told to close it.
+    pub(super) closing: bool,
 }
 
 impl Client {
-    fn load(state: ServiceState) -> Client {
-        let [a, b, c, d, matched, awaiting, open, _] = state;
-        let due_us = u32::from_le_bytes([a, b, c, d]);
-        Client { due_us, matched, awaiting: awaiting != 0, open: open != 0 }
+    const AWAITING: u8 = 1;
+    const OPEN: u8 = 2;
+    const CLOSING: u8 = 4;
+
+    /// A connection that is to be opened at `due`.
+    pub(super) fn opening(due: Instant) -> Client {
+        Client { due_us: low_micros(due), ..Client::default() }
     }
 
-    fn store(self) -> ServiceState {
+    /// Reads what stands in a record.
+    pub(super) fn load(state: ServiceState) -> Client {
+        let [a, b, c, d, matched, flags, ..] = state;
+        let has = |flag: u8| flags & flag != 0;
+        Client {
+            due_us: u32::from_le_bytes([a, b, c, d]),
+            matched,
+            awaiting: has(Client::AWAITING),
+            open: has(Client::OPEN),
+            closing: has(Client::CLOSING),
+        }
+    }
+
+    /// What is to stand in the record.
+    pub(super) fn store(self) -> ServiceState {
         let [a, b, c, d] = self.due_us.to_le_bytes();
-        [a, b, c, d, self.matched, u8::from(self.awaiting), u8::from(self.open), 0]
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        let flags = flag(self.awaiting, Client::AWAITING)
+            | flag(self.open, Client::OPEN)
+            | flag(self.closing, Client::CLOSING);
+        [a, b, c, d, self.matched, flags, 0, 0]
+    }
+
+    /// Whether a heartbeat can be sent on it, or it can be closed without losing an answer.
+    pub(super) fn is_idle(self) -> bool {
+        self.open && !self.awaiting && !self.closing
+    }
+
+    /// Microseconds from when it was due until `now`.
+    fn latency_us(self, now: Instant) -> u64 {
+        u64::from(low_micros(now).wrapping_sub(self.due_us)).max(1)
     }
 }
 
@@ -77,12 +142,15 @@ fn low_micros(at: Instant) -> u32 {
 }
 
 impl Heartbeat {
-    /// Notes that a heartbeat which was due at `due` was sent on the connection with `state`, and
-    /// returns its new state.
-    pub(super) fn expect_answer(&mut self, state: ServiceState, due: Instant) -> ServiceState {
+    /// What to send as the heartbeat due at `due` on the connection in `slot`; empty for nothing.
+    pub(super) fn request(service: Builtin, slot: u32, due: Instant) -> exchange::Message {
+        exchange::request(service, slot, low_micros(due))
+    }
+
+    /// Notes that a heartbeat which was due at `due` was sent on a connection.
+    pub(super) fn expect_answer(&mut self, client: Client, due: Instant) -> Client {
         self.awaited += 1;
-        let client = Client::load(state);
-        Client { due_us: low_micros(due), matched: 0, awaiting: true, ..client }.store()
+        Client { due_us: low_micros(due), matched: 0, awaiting: true, ..client }
     }
 
     /// The answer to a heartbeat has come, or never will.
@@ -92,44 +160,75 @@ impl Heartbeat {
     }
 }
 
-/// Whether the connection was established and awaits no answer.
-pub(super) fn is_idle(state: &ServiceState) -> bool {
-    let client = Client::load(*state);
-    client.open && !client.awaiting
-}
-
 impl Service for Heartbeat {
     fn on_open(&mut self, conn: &mut Context<'_>) {
+        let client = Client::load(*conn.state());
         self.opened += 1;
-        *conn.state() = Client { open: true, ..Client::default() }.store();
+        self.connect_latency.saturating_record(client.latency_us(conn.now()));
+        *conn.state() = Client { open: true, ..client }.store();
     }
 
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut client = Client::load(*conn.state());
+        let service = Builtin::of_tag(conn.tag());
+        let answer = exchange::answer(service, conn.id().index(), client.due_us);
         for &byte in bytes {
-            if !client.awaiting || byte != PONG[usize::from(client.matched)] {
+            if !client.awaiting || answer.get(usize::from(client.matched)) != Some(&byte) {
                 self.wrong += 1;
                 self.settle(&mut client);
                 break;
             }
             client.matched += 1;
-            if usize::from(client.matched) == PONG.len() {
+            if usize::from(client.matched) == answer.len() {
                 self.settle(&mut client);
                 self.answered += 1;
-                let micros = low_micros(conn.now()).wrapping_sub(client.due_us);
-                self.latency.saturating_record(u64::from(micros).max(1));
+                self.latency.saturating_record(client.latency_us(conn.now()));
             }
         }
         *conn.state() = client.store();
         bytes.len()
     }
 
-    fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, _: CloseReason) {
+    fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, reason: CloseReason) {
         let mut client = Client::load(state);
         self.settle(&mut client);
-        match client.open {
-            true => self.ended += 1,
-            false => self.failed += 1,
+        self.ended += u64::from(client.closing);
+        let in_order = matches!(reason, CloseReason::ClosedByUs | CloseReason::ClosedByPeer);
+        match (client.open, client.closing) {
+            (false, _) => self.failed.count(reason),
+            (true, true) if in_order => {}
+            (true, _) => self.lost.count(reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_keeps_what_is_known_of_its_connection() {
+        let client = Client::opening(Instant::from_millis(5_000_000));
+        assert_eq!(Client::load(client.store()), client);
+        for flags in 0..8 {
+            let has = |bit: u8| flags & bit != 0;
+            let client = Client {
+                due_us: u32::MAX,
+                matched: 15,
+                awaiting: has(1),
+                open: has(2),
+                closing: has(4),
+            };
+            assert_eq!(Client::load(client.store()), client);
+            assert_eq!(client.is_idle(), flags == 2);
+        }
+    }
+
+    #[test]
+    fn latency_outlives_the_wrap_of_its_clock() {
+        let due = Instant::from_nanos((u64::from(u32::MAX) - 10) * 1_000);
+        let client = Client::opening(due);
+        assert_eq!(client.latency_us(due + crate::time::Duration::from_micros(30)), 30);
+        assert_eq!(client.latency_us(due), 1, "the least that is told apart");
     }
 }

@@ -1,11 +1,19 @@
 //! The load generator: the same engine in the client role.
 //!
+//! - [`plan`]: what to do, and what came of it
+//! - [`sources`]: local endpoints; [`flows`]: from where to where, each pair once
+//! - [`exchange`]: what a heartbeat says on a service's connection, and what must come back
 //! - [`heartbeat`]: the service that checks every answer
-//! - [`driver`]: opens connections, sends heartbeats when they are due, closes
+//! - [`driver`]: carries a plan out; `opening`, `sweep`: its parts; `round`: what they work with
 //! - [`progress`]: how far it is, for other threads to see
-//! - [`sources`]: local endpoints, each used once
 
 pub mod driver;
+pub mod exchange;
+pub mod flows;
 pub mod heartbeat;
+mod opening;
+pub mod plan;
 pub mod progress;
+mod round;
 pub mod sources;
+mod sweep;

@@ -35,7 +35,7 @@ impl Builtin {
     }
 
     /// The service with this tag. Others are none of ours: what comes on them is forgotten.
-    fn of_tag(tag: u8) -> Builtin {
+    pub(crate) fn of_tag(tag: u8) -> Builtin {
         Builtin::ALL.get(usize::from(tag)).copied().unwrap_or(Builtin::Discard)
     }
 }

@@ -15,6 +15,9 @@ pub(super) struct Outcome {
     /// Whether connections were opened by cookies. A segment that overtakes the first one of such a
     /// connection is answered with a reset, since all that is known of it stands in the first.
     had_cookies: bool,
+    /// How many connections gave way to others that needed their flights: peers that had vanished, or
+    /// to whom too much was lost.
+    evicted: u64,
     /// How often the engines sent something again after a timeout.
     retransmitted: u64,
     /// How often they did not take data for want of room.
@@ -47,6 +50,7 @@ impl Outcome {
         client.check_empty();
         let had_cookies = server.counters().cookies_sent > 0;
         let counters = [server.counters(), client.counters()];
+        let evicted = counters.iter().map(|counters| counters.closed(CloseReason::Evicted)).sum();
         let retransmitted = counters.iter().map(|counters| counters.retransmitted).sum();
         let reasons = [DropReason::FlightsFull, DropReason::ServiceFull];
         let refused = |counters: &Counters| -> u64 {
@@ -60,7 +64,7 @@ impl Outcome {
                 .then(|| [talk.talk.request, talk.talk.response[..talk.heard].to_vec()]);
             Ended { number: talk.talk.number, end, bytes }
         });
-        Outcome { talks: talks.collect(), had_cookies, retransmitted, refused, lost }
+        Outcome { talks: talks.collect(), had_cookies, evicted, retransmitted, refused, lost }
     }
 
     /// Fails unless everything arrived the first time, but for what a record had no room for.
@@ -75,6 +79,12 @@ impl Outcome {
             let is_well = !matches!(end, End::Broken(_)) || self.is_excused(end);
             assert!(is_well, "talk {number}: {end:?}");
         }
+        let broken = self.talks.iter().filter(|talk| matches!(talk.end, End::Broken(_))).count();
+        assert!(
+            self.had_cookies || broken as u64 <= self.evicted,
+            "{broken} broken, but only {} evicted",
+            self.evicted
+        );
     }
 
     /// Fails unless the applications saw the same in another mode.
@@ -87,7 +97,8 @@ impl Outcome {
     }
 
     fn is_excused(&self, end: &End) -> bool {
-        matches!(end, End::Broken(reason) if self.had_cookies && reason.starts_with("reset"))
+        let has_excuse = self.had_cookies || self.evicted > 0;
+        matches!(end, End::Broken(reason) if has_excuse && reason.starts_with("reset"))
     }
 }
 
@@ -104,8 +115,8 @@ fn check_records(
         let expected: &[CloseReason] = match (plan.ending, end) {
             // The client may forget it in TIME-WAIT while its last ACK is lost again and again.
             (_, Some(End::Orderly)) => match plan.ending {
-                Ending::ServerCloses => &[CloseReason::ClosedByUs],
-                _ => &[CloseReason::ClosedByPeer, CloseReason::ResetByPeer],
+                Ending::ServerCloses => &[CloseReason::ClosedByUs, CloseReason::Evicted],
+                _ => &[CloseReason::ClosedByPeer, CloseReason::ResetByPeer, CloseReason::Evicted],
             },
             (Ending::VanishesIdle, Some(End::Vanished)) => &[CloseReason::KeepaliveTimeout],
             _ => {
@@ -129,6 +140,7 @@ fn check_records(
     for (heard, reason) in ended {
         let explains = |talk: &&Conversation| {
             let allowed = match talk.talk.ending {
+                _ if reason == CloseReason::Evicted => true,
                 Ending::Aborts(_) => reason == CloseReason::ResetByPeer,
                 Ending::Vanishes(_) => {
                     matches!(reason, CloseReason::KeepaliveTimeout | CloseReason::UserTimeout)

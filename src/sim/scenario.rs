@@ -95,7 +95,7 @@ impl Scenario {
             use Ending::{ClientCloses, HalfCloses, ServerCloses};
             matches!(talk.ending, ClientCloses | HalfCloses | ServerCloses)
         };
-        // A peer that has vanished keeps its flight for as long as others have patience.
+        // A peer that has vanished keeps its flight for as long as nobody needs it.
         let others = talks.len() - talks.iter().filter(is_orderly).count();
         let flights_min = u32::try_from(others).expect("a few") + 1;
         let server = server(mode, flights_min, random);

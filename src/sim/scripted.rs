@@ -20,6 +20,9 @@ const ACK: Flags = Flags { ack: true, ..NONE };
 /// How long a client waits before it sends again what was not acknowledged.
 const RETRANSMIT: Duration = Duration::from_millis(900);
 
+/// How long a client that has said everything hears nothing before it asks whether the peer is there.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// How many bytes past the peer's acknowledgment it sends at most.
 const AHEAD_MAX: usize = 6_000;
 
@@ -49,6 +52,8 @@ struct Client {
     rcv_nxt: SeqNumber,
     irs: SeqNumber,
     heard_end: bool,
+    /// When a segment last came.
+    heard_at: Instant,
     /// The peer's window.
     snd_wnd: u32,
     /// This side's window as it stands in the header, and the end of the largest offered.
@@ -137,6 +142,7 @@ impl Client {
             rcv_nxt: SeqNumber(0),
             irs: SeqNumber(0),
             heard_end: false,
+            heard_at: talk.begins_at(),
             snd_wnd: 0,
             window: 0,
             scale: 0,
@@ -172,6 +178,7 @@ impl Client {
         sent: &mut Sent,
     ) {
         let flags = segment.flags;
+        self.heard_at = now;
         match self.stage {
             Stage::Gone | Stage::Closed => {}
             // RFC 5961 section 3.2: a challenge ACK tells which number a reset needs.
@@ -205,6 +212,10 @@ impl Client {
                     self.talk.finish(false, "reset");
                     self.stage = Stage::Gone;
                     self.owes_ack = false;
+                } else if segment.seq.since(self.rcv_nxt) < self.offered.since(self.rcv_nxt) {
+                    // The challenge ACK for it: data that was lost stands before the reset.
+                    self.owes_ack = true;
+                    self.wakes_at = self.wakes_at.min(now);
                 }
             }
             Stage::Open => self.take(now, segment, payload, random),
@@ -390,6 +401,9 @@ impl Client {
             }
         } else if closes && !self.fin_acked {
             self.send_piece(said, said, true, sent);
+        } else if self.fin_acked && now >= self.heard_at + PATIENCE {
+            // The peer may have reset the connection, and the reset been lost.
+            self.send_piece(self.acked - 1, self.acked - 1, false, sent);
         } else if !closes && self.acked > 0 && random.happens(Chance::percent(10)) {
             // A keepalive probe, with or without a byte of garbage (RFC 1122 section 4.2.3.6).
             let at = self.acked - 1;

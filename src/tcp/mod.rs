@@ -42,7 +42,8 @@ pub enum CloseReason {
     UserTimeout,
     /// The service missed the peer's heartbeats.
     HeartbeatMissed,
-    /// The connection gave way to others when a limit was reached.
+    /// The connection gave way to another when a limit was reached: it had made no progress for a
+    /// while, and the other needed its flight.
     Evicted,
     /// The peer refused the connection with a reset.
     Refused,

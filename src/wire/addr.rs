@@ -12,8 +12,6 @@ use siphasher::sip::SipHasher13;
 #[repr(transparent)]
 pub struct Address(pub [u8; 16]);
 
-const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-
 impl Address {
     /// The IPv4 address with these octets.
     pub const fn v4(octets: [u8; 4]) -> Address {
@@ -21,8 +19,9 @@ impl Address {
     }
 
     /// Whether this is an IPv4 address.
-    pub fn is_v4(&self) -> bool {
-        self.0.starts_with(&MAPPED_PREFIX)
+    #[inline]
+    pub const fn is_v4(&self) -> bool {
+        u128::from_be_bytes(self.0) >> 32 == 0xffff
     }
 
     /// The last four octets: the address itself, if it is IPv4.
@@ -39,12 +38,13 @@ impl Address {
     /// nor (as `Address::from` makes it of a real IPv6 source) an IPv4-mapped one.
     /// RFC 1122 section 3.2.1.3 and RFC 4291 section 2.7.
     pub fn is_valid_source(&self) -> bool {
-        match self.to_ip() {
-            IpAddr::V4(v4) => {
-                !(v4.is_multicast() || v4.is_loopback() || v4.octets()[0] == 0)
-                    && v4.octets()[0] < 240
+        match self.is_v4() {
+            // From 224 on they are multicast, reserved, or the broadcast address.
+            true => !matches!(self.0[12], 0 | 127 | 224..),
+            false => {
+                let v6 = Ipv6Addr::from(self.0);
+                !(v6.is_multicast() || v6.is_loopback() || v6.is_unspecified())
             }
-            IpAddr::V6(v6) => !(v6.is_multicast() || v6.is_loopback() || v6.is_unspecified()),
         }
     }
 

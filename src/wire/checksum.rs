@@ -1,15 +1,11 @@
 //! The Internet checksum (RFC 1071), eight bytes at a time.
-//!
-//! Sums are of the machine's own byte order, in which they fold to the same sixteen bits that the other
-//! order would give, swapped (section 2, B): so nothing is swapped until the result is stored, which is
-//! done in the machine's order, too.
 
 use super::addr::Address;
 
 /// The protocol number of TCP.
 pub(super) const TCP: u8 = 6;
 
-/// A sum of 16-bit words, not yet folded. There is room for 2^32 of them at least.
+/// A sum of 16-bit words in network order, not yet folded. There is room for 2^32 of them at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum(u64);
 
@@ -18,12 +14,12 @@ impl Sum {
     #[inline]
     pub(super) fn of(bytes: &[u8]) -> Sum {
         let (words, rest) = bytes.as_chunks::<8>();
-        let mut sum = words.iter().fold(0, |sum, word| sum + halves(u64::from_ne_bytes(*word)));
+        let mut sum = words.iter().fold(0, |sum, word| sum + halves(u64::from_be_bytes(*word)));
         let (words, rest) = rest.as_chunks::<4>();
-        sum += words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum::<u64>();
+        sum += words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum::<u64>();
         let (words, rest) = rest.as_chunks::<2>();
-        sum += words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum::<u64>();
-        sum += rest.iter().map(|&byte| u64::from(u16::from_ne_bytes([byte, 0]))).sum::<u64>();
+        sum += words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum::<u64>();
+        sum += rest.iter().map(|&byte| u64::from(byte) << 8).sum::<u64>();
         Sum(sum)
     }
 
@@ -32,12 +28,25 @@ impl Sum {
     #[inline]
     pub(super) fn pseudo_header(source: &Address, target: &Address, len: usize) -> Sum {
         let addresses = match source.is_v4() {
-            true => Sum::of(&source.v4_octets()).and(Sum::of(&target.v4_octets())),
+            true => {
+                let [source, target] = [source.v4_octets(), target.v4_octets()];
+                Sum(0).plus(u32::from_be_bytes(source)).plus(u32::from_be_bytes(target))
+            }
             false => Sum::of(&source.0).and(Sum::of(&target.0)),
         };
-        #[expect(clippy::cast_possible_truncation, reason = "packets are below 4 GiB")]
-        let len = (len as u32).to_be_bytes();
-        addresses.and(Sum::of(&[0, 0, 0, TCP])).and(Sum::of(&len))
+        Sum(addresses.0 + u64::from(TCP) + len as u64)
+    }
+
+    /// This and 32 bits more.
+    #[inline]
+    pub(super) fn plus(self, word: u32) -> Sum {
+        Sum(self.0 + u64::from(word))
+    }
+
+    /// This and 64 bits more.
+    #[inline]
+    pub(super) fn plus_long(self, word: u64) -> Sum {
+        Sum(self.0 + halves(word))
     }
 
     /// Both sums together; the first is of an even number of bytes.
@@ -52,10 +61,10 @@ impl Sum {
         self.folded() == 0xffff
     }
 
-    /// The bytes of the checksum over what was summed, with zeros in their place.
+    /// The checksum over what was summed, with zeros in its place.
     #[inline]
-    pub(super) fn checksum(self) -> [u8; 2] {
-        (!self.folded()).to_ne_bytes()
+    pub(super) fn checksum(self) -> u16 {
+        !self.folded()
     }
 
     #[inline]
@@ -80,7 +89,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// RFC 1071 section 4.1, with bytes in network order.
-    fn by_the_book(bytes: &[u8]) -> [u8; 2] {
+    fn by_the_book(bytes: &[u8]) -> u16 {
         let mut sum: u32 = 0;
         for pair in bytes.chunks(2) {
             sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
@@ -88,7 +97,7 @@ mod tests {
         while sum >> 16 != 0 {
             sum = (sum & 0xffff) + (sum >> 16);
         }
-        (!u16::try_from(sum).unwrap()).to_be_bytes()
+        !u16::try_from(sum).unwrap()
     }
 
     proptest! {
@@ -104,7 +113,7 @@ mod tests {
         ) {
             bytes[10..12].fill(0);
             let checksum = Sum::of(&bytes).checksum();
-            bytes[10..12].copy_from_slice(&checksum);
+            bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
             prop_assert!(Sum::of(&bytes).is_right());
             bytes[flipped / 8] ^= 1 << (flipped % 8);
             prop_assert!(!Sum::of(&bytes).is_right());
@@ -115,9 +124,10 @@ mod tests {
     fn the_example_of_rfc_1071() {
         // Section 3: 0001 f203 f4f5 f6f7 sums to ddf2.
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-        assert_eq!(Sum::of(&bytes).checksum(), (!0xddf2u16).to_be_bytes());
-        assert_eq!(Sum::of(&[0xff; 64]).checksum(), [0, 0]);
-        assert_eq!(Sum::default().checksum(), [0xff, 0xff]);
+        assert_eq!(Sum::of(&bytes).checksum(), !0xddf2);
+        assert_eq!(Sum::default().plus_long(0x0001_f203_f4f5_f6f7).checksum(), !0xddf2);
+        assert_eq!(Sum::default().plus(0x0001_f203).plus(0xf4f5_f6f7).checksum(), !0xddf2);
+        assert_eq!((Sum::of(&[0xff; 64]).checksum(), Sum::default().checksum()), (0, 0xffff));
     }
 
     #[test]

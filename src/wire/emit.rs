@@ -33,103 +33,121 @@ pub struct Outgoing<'a> {
 }
 
 /// The length of an IPv4 header without options, in bytes (RFC 791 section 3.1).
-const IPV4_LEN: usize = 20;
+pub(super) const IPV4_LEN: usize = 20;
 /// The length of the fixed IPv6 header, in bytes (RFC 8200 section 3).
 const IPV6_LEN: usize = 40;
 /// The length of a TCP header without options, in bytes (RFC 9293 section 3.1).
-const TCP_LEN: usize = 20;
+pub(super) const TCP_LEN: usize = 20;
+/// The length of all [`SynOptions`], in bytes.
+const OPTIONS_MAX: usize = 12;
 
 /// Writes `segment` with its headers and checksums to the front of `room`, and returns the length of
 /// the frame, or `None` if `room` is too small.
 #[inline]
 pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
-    let (options, options_len) = options(segment);
-    let options = &options[..options_len];
-    let tcp_len = TCP_LEN + options.len() + segment.payload.len();
-    let (source, target) = (segment.flow.local.addr, segment.flow.remote.addr);
-    let ethernet = segment.ethernet.as_bytes();
-    let ip_len = if source.is_v4() { IPV4_LEN } else { IPV6_LEN };
-    let frame = room.get_mut(..ethernet.len() + ip_len + tcp_len)?;
-    let (header, packet) = frame.split_at_mut_checked(ethernet.len())?;
-    header.copy_from_slice(ethernet);
-    let rest = match source.is_v4() {
+    let (source, target) = (&segment.flow.local.addr, &segment.flow.remote.addr);
+    let ethernet_len = segment.ethernet.emit(room)?;
+    let packet = room.get_mut(ethernet_len..)?;
+    let (options, options_len) = match segment.flags.syn {
+        true => options(&segment.options),
+        false => ([0; OPTIONS_MAX], 0),
+    };
+    let tcp_len = TCP_LEN + options_len + segment.payload.len();
+    let (ip_len, rest) = match source.is_v4() {
         true => {
-            let (ip, rest) = packet.split_first_chunk_mut()?;
-            *ip = ipv4_header(&source, &target, u16::try_from(tcp_len).ok()?)?;
-            rest
+            let (header, rest) = packet.split_first_chunk_mut()?;
+            *header = ipv4_header(source, target, u16::try_from(IPV4_LEN + tcp_len).ok()?);
+            (IPV4_LEN, rest)
         }
         false => {
-            let (ip, rest) = packet.split_first_chunk_mut()?;
-            *ip = ipv6_header(&source, &target, u16::try_from(tcp_len).ok()?);
-            rest
+            let (header, rest) = packet.split_first_chunk_mut()?;
+            *header = ipv6_header(source, target, u16::try_from(tcp_len).ok()?);
+            (IPV6_LEN, rest)
         }
     };
-    let (tcp, rest) = rest.split_first_chunk_mut::<TCP_LEN>()?;
-    let (after, payload) = rest.split_at_mut_checked(options.len())?;
-    after.copy_from_slice(options);
-    payload.copy_from_slice(segment.payload);
-    *tcp = tcp_header(segment, options.len());
-    let sum = Sum::pseudo_header(&source, &target, tcp_len).and(Sum::of(tcp)).and(Sum::of(options));
-    [tcp[16], tcp[17]] = sum.and(Sum::of(segment.payload)).checksum();
-    Some(frame.len())
+    let (header, rest) = rest.split_first_chunk_mut()?;
+    let mut sum = Sum::pseudo_header(source, target, tcp_len);
+    let mut payload = rest;
+    if options_len > 0 {
+        let after;
+        (after, payload) = payload.split_at_mut_checked(options_len)?;
+        after.copy_from_slice(&options[..options_len]);
+        sum = sum.and(Sum::of(after));
+    }
+    if !segment.payload.is_empty() {
+        payload.get_mut(..segment.payload.len())?.copy_from_slice(segment.payload);
+        sum = sum.and(Sum::of(segment.payload));
+    }
+    *header = tcp_header(segment, options_len, sum);
+    Some(ethernet_len + ip_len + tcp_len)
 }
 
 /// An IPv4 header; nothing is ever fragmented (RFC 791 section 3.1, RFC 6864 section 4.1).
-fn ipv4_header(source: &Address, target: &Address, tcp_len: u16) -> Option<[u8; IPV4_LEN]> {
-    const DONT_FRAGMENT: u8 = 0x40;
-    let total_len = u16::try_from(IPV4_LEN + usize::from(tcp_len)).ok()?;
-    let [length_high, length_low] = total_len.to_be_bytes();
-    let [[a, b, c, d], [e, f, g, h]] = [source.v4_octets(), target.v4_octets()];
-    #[rustfmt::skip]
-    let mut header = [
-        0x45, 0, length_high, length_low,
-        0, 0, DONT_FRAGMENT, 0,
-        HOP_LIMIT, checksum::TCP, 0, 0,
-        a, b, c, d,
-        e, f, g, h,
-    ];
-    [header[10], header[11]] = Sum::of(&header).checksum();
-    Some(header)
+#[inline]
+fn ipv4_header(source: &Address, target: &Address, total_len: u16) -> [u8; IPV4_LEN] {
+    const VERSION_AND_LENGTH: u64 = 0x45;
+    const DONT_FRAGMENT: u64 = 0x4000;
+    let target = u32::from_be_bytes(target.v4_octets());
+    let first = VERSION_AND_LENGTH << 56 | u64::from(total_len) << 32 | DONT_FRAGMENT;
+    let second = u64::from(HOP_LIMIT) << 56
+        | u64::from(checksum::TCP) << 48
+        | u64::from(u32::from_be_bytes(source.v4_octets()));
+    let sum = Sum::default().plus_long(first).plus_long(second).plus(target);
+    let second = second | u64::from(sum.checksum()) << 32;
+    join(first, second, target)
 }
 
 /// An IPv6 header without a flow label (RFC 8200 section 3).
-fn ipv6_header(source: &Address, target: &Address, tcp_len: u16) -> [u8; IPV6_LEN] {
+fn ipv6_header(source: &Address, target: &Address, payload_len: u16) -> [u8; IPV6_LEN] {
     let mut header = [0; IPV6_LEN];
     header[0] = 0x60;
-    header[4..6].copy_from_slice(&tcp_len.to_be_bytes());
+    header[4..6].copy_from_slice(&payload_len.to_be_bytes());
     header[6..8].copy_from_slice(&[checksum::TCP, HOP_LIMIT]);
     header[8..24].copy_from_slice(&source.0);
     header[24..].copy_from_slice(&target.0);
     header
 }
 
-/// A TCP header without its checksum (RFC 9293 section 3.1).
-fn tcp_header(segment: &Outgoing<'_>, options_len: usize) -> [u8; TCP_LEN] {
+/// A TCP header (RFC 9293 section 3.1); `sum` is of everything else that its checksum covers.
+#[inline]
+fn tcp_header(segment: &Outgoing<'_>, options_len: usize, sum: Sum) -> [u8; TCP_LEN] {
     let Flags { fin, syn, rst, ack } = segment.flags;
     // A reset resets, whatever else is asked for, and a SYN opens.
     let (fin, syn) = (fin && !syn && !rst, syn && !rst);
     let push = !(segment.payload.is_empty() || fin || syn || rst);
-    let flags = u8::from(fin)
-        | u8::from(syn) << 1
-        | u8::from(rst) << 2
-        | u8::from(push) << 3
-        | u8::from(ack) << 4;
-    let [a, b] = segment.flow.local.port.to_be_bytes();
-    let [c, d] = segment.flow.remote.port.to_be_bytes();
-    let [e, f, g, h] = segment.seq.0.to_be_bytes();
-    let [i, j, k, l] = if ack { segment.ack.0 } else { 0 }.to_be_bytes();
-    let [m, n] = segment.window.to_be_bytes();
-    #[expect(clippy::cast_possible_truncation, reason = "at most 12")]
-    let offset = ((TCP_LEN + options_len) as u8 / 4) << 4;
-    [a, b, c, d, e, f, g, h, i, j, k, l, offset, flags, m, n, 0, 0, 0, 0]
+    let bits = u64::from(fin)
+        | u64::from(syn) << 1
+        | u64::from(rst) << 2
+        | u64::from(push) << 3
+        | u64::from(ack) << 4;
+    let words = (TCP_LEN + options_len) as u64 / 4;
+    let first = u64::from(segment.flow.local.port) << 48
+        | u64::from(segment.flow.remote.port) << 32
+        | u64::from(segment.seq.0);
+    let second = if ack { u64::from(segment.ack.0) << 32 } else { 0 }
+        | words << 28
+        | bits << 16
+        | u64::from(segment.window);
+    let sum = sum.plus_long(first).plus_long(second);
+    join(first, second, u32::from(sum.checksum()) << 16)
+}
+
+/// Twenty bytes in network order.
+#[inline]
+fn join(first: u64, second: u64, third: u32) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    bytes[..8].copy_from_slice(&first.to_be_bytes());
+    bytes[8..16].copy_from_slice(&second.to_be_bytes());
+    bytes[16..].copy_from_slice(&third.to_be_bytes());
+    bytes
 }
 
 /// The options of a SYN, padded to words (RFC 9293 section 3.2, RFC 7323 section 2.2, RFC 2018 section
 /// 2), and their length.
-fn options(segment: &Outgoing<'_>) -> ([u8; 12], usize) {
+fn options(options: &SynOptions) -> ([u8; OPTIONS_MAX], usize) {
     const NO_OPERATION: u8 = 1;
-    let (mut bytes, mut len) = ([NO_OPERATION; 12], 0);
-    let SynOptions { mss, wscale, sack_permitted } = segment.options;
+    let (mut bytes, mut len) = ([NO_OPERATION; OPTIONS_MAX], 0);
+    let SynOptions { mss, wscale, sack_permitted } = *options;
     if let Some(mss) = mss {
         let [high, low] = mss.to_be_bytes();
         bytes[..4].copy_from_slice(&[2, 4, high, low]);

@@ -29,6 +29,23 @@ pub const fn is_group(mac: &Mac) -> bool {
     mac[0] & 1 == 1
 }
 
+/// The length of the header at the front of `frame`, and what its payload is.
+///
+/// # Errors
+///
+/// `Truncated` when the frame ends inside the header; `Protocol` for more than two tags.
+#[inline]
+pub(super) fn header_of(frame: &[u8]) -> Result<(usize, u16), DropReason> {
+    let mut len = LEN_UNTAGGED;
+    loop {
+        match be16(frame, len - 2).ok_or(DropReason::Truncated)? {
+            VLAN | VLAN_SERVICE if len == HEADER_LEN_MAX => return Err(DropReason::Protocol),
+            VLAN | VLAN_SERVICE => len += TAG_LEN,
+            ethertype => return Ok((len, ethertype)),
+        }
+    }
+}
+
 /// An Ethernet header as it stands on the wire, VLAN tags included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EthernetHeader {
@@ -52,13 +69,7 @@ impl EthernetHeader {
     ///
     /// `Truncated` when the frame ends inside the header; `Protocol` for more than two tags.
     pub fn parse(frame: &[u8]) -> Result<EthernetHeader, DropReason> {
-        let mut len = LEN_UNTAGGED;
-        while matches!(be16(frame, len - 2).ok_or(DropReason::Truncated)?, VLAN | VLAN_SERVICE) {
-            len += TAG_LEN;
-            if len > HEADER_LEN_MAX {
-                return Err(DropReason::Protocol);
-            }
-        }
+        let (len, _) = header_of(frame)?;
         let mut bytes = [0; HEADER_LEN_MAX];
         bytes[..len].copy_from_slice(&frame[..len]);
         Ok(EthernetHeader {
@@ -82,12 +93,23 @@ impl EthernetHeader {
 
     /// Whether this is what [`EthernetHeader::reply`] makes of the header of `frame`. It may be denied
     /// of a frame whose VLAN tags have a priority.
+    #[inline]
     pub fn replies_to(&self, frame: &[u8]) -> bool {
-        let (len, bytes) = (self.len(), &self.bytes);
-        frame.len() >= len
-            && frame[..6] == bytes[6..12]
-            && frame[6..12] == bytes[..6]
-            && frame[12..len] == bytes[12..len]
+        let Some(theirs) = frame.first_chunk::<LEN_UNTAGGED>() else { return false };
+        let bytes = &self.bytes;
+        theirs[..6] == bytes[6..12]
+            && theirs[6..12] == bytes[..6]
+            && theirs[12..] == bytes[12..14]
+            && (!self.is_tagged() || frame.get(14..self.len()) == bytes.get(14..self.len()))
+    }
+
+    /// Writes the header to the front of `room`, and returns its length; or `None` if `room` is too
+    /// small for the longest one.
+    #[inline]
+    pub(super) fn emit(&self, room: &mut [u8]) -> Option<usize> {
+        // Always the longest: what follows is written over what is too much.
+        *room.first_chunk_mut::<HEADER_LEN_MAX>()? = self.bytes;
+        Some(self.len())
     }
 
     /// The same header with another source address.

@@ -6,14 +6,15 @@
 
 use super::addr::{Address, Endpoint, FlowKey};
 use super::checksum::Sum;
-use super::ethernet::{self, EthernetHeader, Mac, be16};
+use super::emit::{IPV4_LEN, TCP_LEN};
+use super::ethernet::{self, Mac, be16};
 use super::icmp_error::{self, IcmpError};
 use super::seq::SeqNumber;
 use crate::drops::DropReason;
 use core::ops::Range;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, Icmpv4Packet, Icmpv6Message, Icmpv6Packet,
-    IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, NdiscNeighborFlags, TcpOption, TcpPacket,
+    IpAddress, IpProtocol, Ipv6Packet, NdiscNeighborFlags, TcpOption,
 };
 
 /// What a frame holds.
@@ -123,19 +124,23 @@ pub enum ControlKind {
 ///
 /// The reason for which the frame is to be dropped.
 pub fn parse(frame: &[u8], mac: Mac) -> Result<Packet, DropReason> {
-    let header = EthernetHeader::parse(frame)?;
-    if ethernet::is_group(&header.src()) {
+    let (len, ethertype) = ethernet::header_of(frame)?;
+    let Some(&[a, b, c, d, e, f, source, ..]) = frame.first_chunk::<14>() else {
+        return Err(DropReason::Truncated);
+    };
+    let dst = [a, b, c, d, e, f];
+    if ethernet::is_group(&[source, 0, 0, 0, 0, 0]) {
         return Err(DropReason::SourceAddress);
     }
-    let to_group = ethernet::is_group(&header.dst());
-    if !to_group && header.dst() != mac {
+    let to_group = ethernet::is_group(&dst);
+    if !to_group && dst != mac {
         return Err(DropReason::NotOurs);
     }
-    match header.ethertype() {
+    match ethertype {
         ethernet::IPV4 if to_group => Err(DropReason::NotOurs),
-        ethernet::IPV4 => parse_ipv4(frame, header.len()),
-        ethernet::IPV6 => parse_ipv6(frame, header.len(), to_group),
-        ethernet::ARP => parse_arp(frame, header.len()),
+        ethernet::IPV4 => parse_ipv4(frame, len),
+        ethernet::IPV6 => parse_ipv6(frame, len, to_group),
+        ethernet::ARP => parse_arp(frame, len),
         _ => Err(DropReason::Protocol),
     }
 }
@@ -148,39 +153,54 @@ struct Ip {
     payload: Range<usize>,
 }
 
-fn parse_ipv4(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
-    let bytes = &frame[ethernet_len..];
-    if bytes.len() < smoltcp::wire::IPV4_HEADER_LEN {
+/// The first twenty bytes, in network order: what an IPv4 header and a TCP header have at least.
+#[inline]
+fn split(bytes: &[u8]) -> Result<(u64, u64, u32), DropReason> {
+    let Some(&[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t]) = bytes.first_chunk()
+    else {
         return Err(DropReason::Truncated);
-    }
-    let packet = Ipv4Packet::new_unchecked(bytes);
-    let header_len = usize::from(packet.header_len());
-    let total_len = usize::from(packet.total_len());
-    if packet.version() != 4 || header_len < smoltcp::wire::IPV4_HEADER_LEN {
+    };
+    Ok((
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+        u32::from_be_bytes([q, r, s, t]),
+    ))
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "fields of the header")]
+fn parse_ipv4(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
+    // RFC 791 section 3.1: version, header length, type of service, total length, identification, flags
+    // and fragment offset; time to live, protocol, checksum, source; destination.
+    let bytes = frame.get(ethernet_len..).unwrap_or_default();
+    let (first, second, target) = split(bytes)?;
+    let header_len = (first >> 56 & 0x0f) as usize * 4;
+    let total_len = (first >> 32 & 0xffff) as usize;
+    if first >> 60 != 4 || header_len < IPV4_LEN {
         return Err(DropReason::HeaderLength);
     }
-    if header_len > bytes.len() {
-        return Err(DropReason::Truncated);
-    }
+    let options = bytes.get(IPV4_LEN..header_len).ok_or(DropReason::Truncated)?;
     if total_len < header_len || total_len > bytes.len() {
         return Err(DropReason::LengthMismatch);
     }
-    if !Sum::of(&bytes[..header_len]).is_right() {
+    let sum = Sum::of(options).plus_long(first).plus_long(second).plus(target);
+    if !sum.is_right() {
         return Err(DropReason::IpChecksum);
     }
-    if packet.more_frags() || packet.frag_offset() != 0 {
+    const MORE_FRAGMENTS_OR_OFFSET: u64 = 0x3fff;
+    if first & MORE_FRAGMENTS_OR_OFFSET != 0 {
         return Err(DropReason::Fragment);
     }
     let ip = Ip {
-        source: Address::v4(packet.src_addr().octets()),
-        target: Address::v4(packet.dst_addr().octets()),
+        source: Address::v4((second as u32).to_be_bytes()),
+        target: Address::v4(target.to_be_bytes()),
         ethernet_len,
         payload: ethernet_len + header_len..ethernet_len + total_len,
     };
     if !ip.source.is_valid_source() {
         return Err(DropReason::SourceAddress);
     }
-    match packet.next_header() {
+    match IpProtocol::from((second >> 48) as u8) {
         IpProtocol::Tcp => parse_tcp(frame, &ip),
         IpProtocol::Icmp => {
             let icmp = Icmpv4Packet::new_checked(&frame[ip.payload.clone()])
@@ -337,41 +357,46 @@ fn parse_arp(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
     Ok(control(kind, &ip))
 }
 
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "fields of the header; inside a frame below 64 KiB"
+)]
 fn parse_tcp(frame: &[u8], ip: &Ip) -> Result<Packet, DropReason> {
-    let bytes = &frame[ip.payload.clone()];
-    if bytes.len() < smoltcp::wire::TCP_HEADER_LEN {
-        return Err(DropReason::Truncated);
-    }
-    let packet = TcpPacket::new_unchecked(bytes);
-    let header_len = usize::from(packet.header_len());
-    if header_len < smoltcp::wire::TCP_HEADER_LEN || header_len > bytes.len() {
+    // RFC 9293 section 3.1: ports, sequence number; acknowledgment number, data offset, control bits,
+    // window; checksum, urgent pointer.
+    let bytes = frame.get(ip.payload.clone()).unwrap_or_default();
+    let (first, second, third) = split(bytes)?;
+    let header_len = (second >> 28 & 0x0f) as usize * 4;
+    let Some(options) = bytes.get(TCP_LEN..header_len) else {
         return Err(DropReason::HeaderLength);
-    }
-    let pseudo_header = Sum::pseudo_header(&ip.source, &ip.target, bytes.len());
-    if !pseudo_header.and(Sum::of(bytes)).is_right() {
+    };
+    let sum = Sum::pseudo_header(&ip.source, &ip.target, bytes.len())
+        .and(Sum::of(&bytes[TCP_LEN..]))
+        .plus_long(first)
+        .plus_long(second)
+        .plus(third);
+    if !sum.is_right() {
         return Err(DropReason::TcpChecksum);
     }
-    let flags =
-        Flags { fin: packet.fin(), syn: packet.syn(), rst: packet.rst(), ack: packet.ack() };
-    let (remote_port, local_port) = (packet.src_port(), packet.dst_port());
+    let bit = |bit: u32| second >> (16 + bit) & 1 == 1;
+    let flags = Flags { fin: bit(0), syn: bit(1), rst: bit(2), ack: bit(4) };
+    let (remote_port, local_port) = ((first >> 48) as u16, (first >> 32) as u16);
     let contradictory = flags.syn && (flags.fin || flags.rst);
     if remote_port == 0 || local_port == 0 || contradictory {
         return Err(DropReason::Flags);
     }
-    let options = if flags.syn { syn_options(packet.options()) } else { SynOptions::default() };
-    #[expect(clippy::cast_possible_truncation, reason = "inside a frame below 64 KiB")]
-    let payload = (ip.payload.start + header_len) as u16..ip.payload.end as u16;
     Ok(Packet::Tcp(Segment {
         flow: FlowKey {
             remote: Endpoint { addr: ip.source, port: remote_port },
             local: Endpoint { addr: ip.target, port: local_port },
         },
-        seq: seq_at(bytes, 4),
-        ack: seq_at(bytes, 8),
+        seq: SeqNumber(first as u32),
+        ack: SeqNumber((second >> 32) as u32),
         flags,
-        window: packet.window_len(),
-        options,
-        payload,
+        window: second as u16,
+        options: if flags.syn { syn_options(options) } else { SynOptions::default() },
+        payload: (ip.payload.start + header_len) as u16..ip.payload.end as u16,
     }))
 }
 

@@ -3,9 +3,10 @@
 
 use super::*;
 use crate::wire::emit::{Outgoing, emit};
+use crate::wire::ethernet::EthernetHeader;
 use core::net::IpAddr;
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{Icmpv4Repr, Icmpv6Repr};
+use smoltcp::wire::{Icmpv4Repr, Icmpv6Repr, Ipv4Packet, TcpPacket};
 
 const MAC: Mac = [2, 0, 0, 0, 0, 1];
 const PEER: Mac = [2, 0, 0, 0, 0, 2];

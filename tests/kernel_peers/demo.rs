@@ -40,13 +40,13 @@ impl Demo {
         kill_process_group(self.group, Signal::INT).expect("it runs");
     }
 
-    /// Waits for its end: exit code, stdout, stderr.
+    /// Waits for its end: exit code, stdout, and stderr without what it says of its progress.
     fn wait(mut self) -> (Option<i32>, String, String) {
         let mut child = self.child.take().expect("it is waited for once");
         wait_for("the demo's end", || child.try_wait().expect("it is our child"));
         let output = child.wait_with_output().expect("it is our child");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        (output.status.code(), text(output.stdout), text(output.stderr))
+        (output.status.code(), text(output.stdout), errors(&text(output.stderr)))
     }
 
     /// The namespaces that it has made and not deleted.
@@ -92,20 +92,10 @@ fn processes_in(namespace: u64) -> Vec<String> {
 /// Holds a summary to schema version 1, field by field; the numbers are those of a run without
 /// failures.
 #[track_caller]
-fn assert_summary(json: &str, link: &str, connections: u64) {
+fn assert_summary(json: &str, link: &str, connections: u64, heartbeats: u64) {
     assert!(json.ends_with("}\n") && json.lines().count() == 1, "{json}");
     let summary: Value = serde_json::from_str(json).expect("JSON");
-    assert_keys(
-        &summary,
-        "",
-        "schema link connections connect heartbeats latency_us memory frames",
-    );
-    assert_keys(&summary, "connections", "requested established failed");
-    assert_keys(&summary, "connect", "seconds per_second");
-    assert_keys(&summary, "heartbeats", "sent answered wrong");
-    assert_keys(&summary, "latency_us", "p50 p99 p999 max");
-    assert_keys(&summary, "memory", "server_bytes_per_connection server_rss_bytes");
-    assert_keys(&summary, "frames", "rx tx dropped");
+    assert_schema(&summary);
 
     assert_eq!(summary["schema"], 1);
     assert_eq!(summary["link"], link);
@@ -113,7 +103,10 @@ fn assert_summary(json: &str, link: &str, connections: u64) {
     let opened = counts("connections", ["requested", "established", "failed"]);
     assert_eq!(opened, [connections, connections, 0]);
     let answered = counts("heartbeats", ["sent", "answered", "wrong"]);
-    assert_eq!(answered, [connections, connections, 0]);
+    assert_eq!(answered, [heartbeats, heartbeats, 0]);
+    assert_eq!(summary["heartbeats"]["skipped"], 0);
+    let none = serde_json::json!({});
+    assert_eq!((&summary["failed_by"], &summary["closed"]), (&none, &none));
 
     let connect = |name: &str| summary["connect"][name].as_f64().expect("a number");
     assert!(connect("seconds") > 0.0 && connect("per_second") > 0.0, "{json}");
@@ -128,18 +121,54 @@ fn assert_summary(json: &str, link: &str, connections: u64) {
 
     let memory = &summary["memory"];
     assert!(whole(&memory["server_rss_bytes"]) > 1_000_000, "{json}");
-    match &memory["server_bytes_per_connection"] {
-        Value::Null => assert_eq!(link, "memory"),
-        bytes => {
-            assert_eq!(link, "veth");
-            let bytes = bytes.as_f64().expect("a number");
-            // Each has a record of 64 bytes at least, and few of them share each page of tables.
-            assert!((64.0..400.0).contains(&bytes), "{json}");
+    for side in ["server", "client"] {
+        match &memory[format!("{side}_bytes_per_connection")] {
+            Value::Null => assert_eq!(link, "memory"),
+            bytes => {
+                assert_eq!(link, "veth");
+                let bytes = bytes.as_f64().expect("a number");
+                // Each has a record of 64 bytes at least, and few of them share each page of tables.
+                assert!((64.0..400.0).contains(&bytes), "{json}");
+            }
         }
+    }
+    for known in ["server_seconds", "server_ns_per_frame", "client_seconds"] {
+        assert_eq!(summary["cpu"][known].is_null(), link == "memory", "{json}");
     }
 }
 
-fn whole(value: &Value) -> u64 {
+/// Holds a summary to the fields of schema version 1.
+#[track_caller]
+pub(crate) fn assert_schema(summary: &Value) {
+    let all = "schema link connections failed_by closed connect connect_latency_us hold heartbeats \
+               latency_us memory cpu frames";
+    assert_keys(summary, "", all);
+    assert_keys(summary, "connections", "requested established failed replaced");
+    assert_keys(summary, "connect", "seconds per_second");
+    assert_keys(summary, "connect_latency_us", "p50 p99 p999 max");
+    assert_keys(summary, "hold", "seconds server_cpu_seconds");
+    assert_keys(summary, "heartbeats", "sent answered wrong late skipped");
+    assert_keys(summary, "latency_us", "p50 p99 p999 max");
+    let memory = "server_bytes_per_connection server_rss_bytes client_bytes_per_connection \
+                  client_rss_bytes";
+    assert_keys(summary, "memory", memory);
+    assert_keys(summary, "cpu", "server_seconds server_ns_per_frame client_seconds");
+    assert_keys(summary, "frames", "rx tx dropped");
+}
+
+/// What stands on a standard error besides the progress of a run, which is said once a second.
+pub(crate) fn errors(stderr: &str) -> String {
+    let is_progress = |line: &&str| {
+        let first = line.split_whitespace().next();
+        first.is_some_and(|word| ["connecting", "connected", "holding", "closing"].contains(&word))
+    };
+    stderr
+        .lines()
+        .filter(|line| !is_progress(line))
+        .fold(String::new(), |all, line| all + line + "\n")
+}
+
+pub(crate) fn whole(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("not a whole number: {value}"))
 }
 
@@ -168,9 +197,38 @@ fn the_demo_on_veth_writes_its_summary_and_leaves_nothing() {
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
         assert!(stdout.contains("2000 of 2000 established, 0 failed"), "{stdout}");
         assert!(stdout.contains("2000 of 2000 answered, 0 wrong"), "{stdout}");
-        assert_summary(&fs::read_to_string(&path).expect("written"), "veth", 2000);
+        assert_summary(&fs::read_to_string(&path).expect("written"), "veth", 2000, 2000);
         assert!(Demo { child: None, group: pid }.namespaces().is_empty());
         assert!(processes_in(server).is_empty());
+    }
+}
+
+#[test]
+fn a_held_demo_has_a_heartbeat_in_every_period_and_says_how_far_it_is() {
+    let test = "a_held_demo_has_a_heartbeat_in_every_period_and_says_how_far_it_is";
+    if !common::may_run(test, &["ip"]) {
+        return;
+    }
+    let directory = TempDir::make("held");
+    let path = directory.path().join("out.json");
+    for link in ["veth", "memory"] {
+        let output = Command::new(TENMIL)
+            .args(["demo", "--connections", "500", "--hold", "3s", "--heartbeat", "1s", "--link"])
+            .args([link, "--json"])
+            .arg(&path)
+            .output()
+            .expect("it is built");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), errors(&stderr).as_str()), (Some(0), ""));
+        let json = fs::read_to_string(&path).expect("written");
+        assert_summary(&json, link, 500, 1500);
+        let summary: Value = serde_json::from_str(&json).expect("JSON");
+        let held = summary["hold"]["seconds"].as_f64().expect("a number");
+        assert!((3.0..20.0).contains(&held), "{json}");
+        // A line a second, with the heartbeats that are due in all, and the time that is left.
+        let lines: Vec<_> = stderr.lines().filter(|line| line.starts_with("holding ")).collect();
+        assert!((1..20).contains(&lines.len()), "{stderr}");
+        assert!(lines[0].contains(" of 1500, ") && lines[0].contains(" s left"), "{stderr}");
     }
 }
 
@@ -261,7 +319,7 @@ fn the_demo_in_memory_needs_no_privilege_and_auto_says_so() {
         let said = stdout.contains("run as root; using the memory link instead of veth");
         assert_eq!(said, link == "auto", "{stdout}");
         assert!(stdout.contains("2000 of 2000 established, 0 failed"), "{stdout}");
-        assert_summary(&fs::read_to_string(&json).expect("written"), "memory", 2000);
+        assert_summary(&fs::read_to_string(&json).expect("written"), "memory", 2000, 2000);
     }
     let args = ["demo", "--connections", "10", "--link", "veth"];
     let output = run_as_nobody(directory.path(), &args);
@@ -282,6 +340,6 @@ fn a_full_standard_output_does_not_cost_the_summary() {
         .output()
         .expect("it is built");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), &*stderr), (Some(0), ""));
-    assert_summary(&fs::read_to_string(&json).expect("written"), "memory", 100);
+    assert_eq!((output.status.code(), errors(&stderr).as_str()), (Some(0), ""));
+    assert_summary(&fs::read_to_string(&json).expect("written"), "memory", 100, 100);
 }

@@ -23,6 +23,7 @@ mod flood;
 mod frames;
 mod hostile;
 mod limits;
+mod load;
 mod lossy;
 mod many;
 mod network;

@@ -13,10 +13,12 @@ use tenmil::frame::{Frame, FramePool};
 use tenmil::link::af_xdp::attachment::{Request, attach};
 use tenmil::link::af_xdp::program::XdpMode;
 use tenmil::link::{Census, Link, LinkError, LinkStats};
-use tenmil::load::driver::{LoadDriver, Plan};
+use tenmil::load::driver::LoadDriver;
+use tenmil::load::flows::{Flows, Target};
 use tenmil::load::heartbeat::Heartbeat;
+use tenmil::load::plan::{Plan, UNDERWAY_MAX};
 use tenmil::load::progress::Progress;
-use tenmil::load::sources::Sources;
+use tenmil::service::builtin::Builtin;
 use tenmil::shard::clock::Clock;
 use tenmil::shard::{Shard, Shared};
 use tenmil::time::Duration;
@@ -74,7 +76,7 @@ fn tagged_frames_are_answered_with_their_tags() {
         [&[0x81, 0x00, 0x00, 0x64], &[0x88, 0xa8, 0x00, 0x0a, 0x81, 0x00, 0x0f, 0xfe]];
     for tags in tags {
         let heartbeat = network.in_client(|| exchange_heartbeats(tags, 100));
-        assert_eq!((heartbeat.opened, heartbeat.failed, heartbeat.ended), (100, 0, 100));
+        assert_eq!((heartbeat.opened, heartbeat.failed.total(), heartbeat.ended), (100, 0, 100));
         assert_eq!((heartbeat.answered, heartbeat.wrong, heartbeat.awaited), (100, 0, 0));
         server.wait_until("no connection", |status| status.connections == 0);
     }
@@ -98,11 +100,20 @@ fn exchange_heartbeats(tags: &'static [u8], connections: u32) -> Heartbeat {
     config.connections_max = connections;
     config.flights_max = Config::flights_for(connections);
     config.owned = vec![Owned { addr: clients, range_len: 20, link_len: 16 }];
+    let endpoint = Endpoint { addr: Address::v4([10, 77, 0, 1]), port: 7000 };
+    let target = Target { service: Builtin::Line, endpoint };
+    let connections = u64::from(connections);
+    let period = Duration::from_millis(100);
     let plan = Plan {
-        connections: u64::from(connections),
-        target: Endpoint { addr: Address::v4([10, 77, 0, 1]), port: 7000 },
-        sources: Sources::new(clients, 12),
-        heartbeats_per_second: 1000,
+        connections,
+        flows: Flows::new(&[(clients, 20)], &[target], connections).expect("enough"),
+        rate: None,
+        underway_max: UNDERWAY_MAX,
+        heartbeat: Some(period),
+        beat_early: false,
+        hold: period,
+        churn: None,
+        duration: None,
     };
     let progress = Arc::new(Progress::default());
     progress.go_on();

@@ -6,7 +6,7 @@
 //! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
 //! - `icmp`: errors that routers report, true and forged
 //! - `keepalive`: silent peers, and the user timeout
-//! - `limits`: everything that can be full; `cookies`: floods of SYNs
+//! - `limits`: everything that can be full; `eviction`: who then gives way; `cookies`: floods of SYNs
 //! - `prefixes`: connections for each prefix
 //! - `gateways`: peers off the link; `paths`: changed hardware addresses; `claims`: own addresses
 //! - `sources`: addresses that no host sends from
@@ -24,6 +24,7 @@ mod command;
 mod control;
 mod cookies;
 mod data;
+mod eviction;
 mod gateways;
 mod harness;
 mod icmp;

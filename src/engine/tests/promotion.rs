@@ -397,3 +397,21 @@ fn the_last_acknowledgment_twice_in_a_batch_is_not_answered_with_a_reset_of_smol
     let reset = only(answers);
     assert_eq!((reset.flags, reset.seq), (RST, peer.ack));
 }
+
+#[test]
+fn a_closed_window_keeps_nobody_who_acknowledges_what_was_never_sent() {
+    let mut host = Host::new(Config { promoted_max: 1, ..config() }, Probe::default());
+    let mut peer = Peer::opened(&mut host, ECHO);
+    only(peer.tell(&mut host, ACK, b"hello"));
+    peer.window = 0;
+    peer.tell(&mut host, ACK, b"");
+    for _ in 0..3 {
+        host.seconds(100);
+        assert_eq!(host.engine.counters().promoted, 1);
+        let seen = peer.say(&mut host, ACK, peer.seq, peer.ack + 1_000, b"");
+        assert_eq!(only(seen).flags, ACK, "a challenge ACK");
+    }
+    host.seconds(100);
+    assert_eq!(host.state(), State::Free);
+    assert_eq!(host.engine.counters().closed(CloseReason::UserTimeout), 1);
+}

@@ -1,10 +1,12 @@
-//! The kernel's default routes on an interface, as the calling thread's network namespace has them.
+//! The kernel's routes on an interface, as the calling thread's network namespace has them.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `RTF_UP` and `RTF_GATEWAY` of linux/route.h.
-const UP_BY_GATEWAY: u32 = 0x1 | 0x2;
+const UP: u32 = 0x1;
+const GATEWAY: u32 = 0x2;
+const UP_BY_GATEWAY: u32 = UP | GATEWAY;
 
 /// The gateways of the default routes on `interface`, those of IPv4 first, and of a family the one
 /// with the least metric. None where the kernel has none, or does not say.
@@ -55,6 +57,45 @@ fn v6_route<'a>(fields: &[&'a str]) -> Option<Route<'a>> {
     (len == "00" && by_gateway).then_some((interface, hex(metric)?, gateway.into()))
 }
 
+/// The networks on the link of `interface`, with the lengths of their prefixes: those that the kernel
+/// reaches without a gateway.
+pub fn on_link(interface: &str) -> Vec<(IpAddr, u8)> {
+    let read = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+    let mut networks = networks(&read("route").unwrap_or_default(), interface, v4_network);
+    networks.extend(self::networks(&read("ipv6_route").unwrap_or_default(), interface, v6_network));
+    networks
+}
+
+/// A network without a gateway: its interface, address and prefix length.
+type Network<'a> = (&'a str, IpAddr, u8);
+
+fn networks<'a>(
+    table: &'a str,
+    interface: &str,
+    network: fn(&[&'a str]) -> Option<Network<'a>>,
+) -> Vec<(IpAddr, u8)> {
+    let lines = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let networks = lines.filter_map(|fields| network(&fields)).filter(|&(on, ..)| on == interface);
+    networks.map(|(_, addr, len)| (addr, len)).collect()
+}
+
+fn v4_network<'a>(fields: &[&'a str]) -> Option<Network<'a>> {
+    let &[interface, destination, _, flags, _, _, _, mask, ..] = fields else { return None };
+    let mask = u32::from_be_bytes(hex(mask)?.to_ne_bytes());
+    let addr = Ipv4Addr::from(hex(destination)?.to_ne_bytes());
+    let len = u8::try_from(mask.leading_ones()).ok()?;
+    let is_direct = hex(flags)? & UP_BY_GATEWAY == UP && len > 0;
+    is_direct.then_some((interface, addr.into(), len))
+}
+
+fn v6_network<'a>(fields: &[&'a str]) -> Option<Network<'a>> {
+    let &[addr, len, _, _, _, _, _, _, flags, interface] = fields else { return None };
+    let addr = Ipv6Addr::from(u128::from_str_radix(addr, 16).ok()?);
+    let len = u8::try_from(hex(len)?).ok()?;
+    let is_direct = hex(flags)? & UP_BY_GATEWAY == UP && (1..128).contains(&len);
+    (is_direct && !addr.is_multicast()).then_some((interface, addr.into(), len))
+}
+
 fn hex(text: &str) -> Option<u32> {
     u32::from_str_radix(text, 16).ok()
 }
@@ -92,5 +133,23 @@ eth0\t00000000
         );
         let expected = ["fd77::fe", "fe80::fe"].map(|ip| ip.parse::<IpAddr>().unwrap());
         assert_eq!(parse(&table, "eth0", v6_route), expected);
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn networks_on_the_link_have_no_gateway() {
+        let v4 = "Iface\tDestination\tGateway\n\
+                  eth0 00000000 FE004D0A 0003 0 0 0 00000000 0 0 0\n\
+                  eth0 00004D0A 00000000 0001 0 0 0 0000FFFF 0 0 0\n\
+                  eth1 00005D0A 00000000 0001 0 0 0 0000FFFF 0 0 0\n";
+        assert_eq!(networks(v4, "eth0", v4_network), [("10.77.0.0".parse().unwrap(), 16)]);
+        let zero = "0".repeat(32);
+        let v6 = format!(
+            "fd770000000000000000000000000000 40 {zero} 00 {zero} 00000100 1 0 00000001 eth0\n\
+             fd770000000000000000000000000002 80 {zero} 00 {zero} 00000000 2 0 80200001 eth0\n\
+             ff000000000000000000000000000000 08 {zero} 00 {zero} 00000100 2 0 00000001 eth0\n\
+             {zero} 00 {zero} 00 fd7700000000000000000000000000fe 00000400 1 0 00000003 eth0\n"
+        );
+        assert_eq!(networks(&v6, "eth0", v6_network), [("fd77::".parse().unwrap(), 64)]);
     }
 }

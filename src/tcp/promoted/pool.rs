@@ -17,6 +17,8 @@ pub struct Entry {
     pub conn: u32,
     /// When something was last acknowledged, or queued while nothing was out.
     pub progress: Tick,
+    /// When an acceptable segment last came.
+    pub heard: Tick,
     /// When something was last received in order.
     pub received: Tick,
     /// When there is something to do.
@@ -71,6 +73,7 @@ impl Pool {
             promoted: Promoted::new(buffer),
             conn: NONE,
             progress: Tick(0),
+            heard: Tick(0),
             received: Tick(0),
             deadline: Tick(0),
             is_due: false,
@@ -127,7 +130,8 @@ impl Pool {
             return None;
         }
         (entry.conn, entry.is_due, entry.owes_ack) = (conn, false, false);
-        (entry.progress, entry.received) = (Tick::of(now), Tick::of(now));
+        (entry.progress, entry.heard, entry.received) =
+            (Tick::of(now), Tick::of(now), Tick::of(now));
         Some(index)
     }
 
