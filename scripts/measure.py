@@ -5,8 +5,8 @@
 
 Columns:
   connects/s  connections established a second, from the first SYN on
-  ns/frame    CPU time of the server's process (user and system, /proc/PID/stat), over the whole run,
-              for each frame that it received or sent
+  ns/frame    CPU time of the server's process (user and system), over the whole run, for each frame
+              that it received or sent
   frames      frames that the server received and sent
   bytes/conn  growth of the server's resident memory for each connection
   p50, p99    heartbeat latency in microseconds, from when it was due to its answer
@@ -21,51 +21,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TENMIL = os.path.join(ROOT, "target", "release", "tenmil")
 NAMES = ("connects/s", "ns/frame", "frames", "bytes/conn", "p50 us", "p99 us")
-TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-
-
-def stat_of(pid):
-    """The fields of /proc/PID/stat behind the command's name, or None once the process is gone."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(") ")[2].split()
-    except OSError:
-        return None
-
-
-def server_of(demo):
-    """The server process that the process `demo` has started, or None while there is none."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        stat = stat_of(pid)
-        if stat and int(stat[1]) == demo:
-            with open(f"/proc/{pid}/cmdline") as command:
-                if "\0serve\0" in command.read():
-                    return pid
-    return None
-
-
-def cpu_ns(demo):
-    """Waits for the demo to end; returns the CPU time of its server process."""
-    server, ticks = None, 0
-    while demo.poll() is None:
-        server = server or server_of(demo.pid)
-        stat = server and stat_of(server)
-        if stat:
-            ticks = int(stat[11]) + int(stat[12])
-        time.sleep(0.02)
-    return ticks * TICK_NS
 
 
 def run(connections):
     with tempfile.NamedTemporaryFile() as file:
         command = [TENMIL, "demo", "--link", "veth", "--connections", str(connections)]
-        demo = subprocess.Popen(command + ["--json", file.name], stdout=subprocess.DEVNULL)
-        cpu = cpu_ns(demo)
+        demo = subprocess.run(command + ["--json", file.name], stdout=subprocess.DEVNULL)
         if demo.returncode != 0:
             sys.exit("the demo failed")
         summary = json.load(open(file.name))
@@ -73,7 +38,7 @@ def run(connections):
     latency = summary["latency_us"]
     return (
         summary["connect"]["per_second"],
-        cpu / frames,
+        summary["cpu"]["server_ns_per_frame"],
         frames,
         summary["memory"]["server_bytes_per_connection"],
         latency["p50"],

@@ -75,7 +75,8 @@ fn words(step: &Step, rate: Option<f64>, now: Instant) -> String {
     let at_rate = rate.filter(|rate| *rate > 0.0).map(|rate| missing / rate);
     // What ends at a time that is known does not end earlier.
     let at_time = step.ends.map(|ends| ends.since(now).as_secs_f64());
-    words.extend(at_time.or(at_rate).map(|seconds| format!("{:.0} s left", seconds.ceil())));
+    let left = at_time.into_iter().chain(at_rate).reduce(f64::max);
+    words.extend(left.map(|seconds| format!("{:.0} s left", seconds.ceil())));
     words.join(", ")
 }
 
@@ -92,6 +93,8 @@ mod tests {
         assert_eq!(words(&step, Some(0.0), now), "250 of 1000, 0 a second");
         let holding = Step { ends: Some(Instant::from_millis(52_500)), ..step };
         assert_eq!(words(&holding, Some(100.0), now), "250 of 1000, 100 a second, 43 s left");
+        let late = Step { ends: Some(Instant::ZERO), ..step };
+        assert_eq!(words(&late, Some(100.0), now), "250 of 1000, 100 a second, 8 s left");
         let idle = Step { done: 0, total: 0, ..holding };
         assert_eq!(words(&idle, Some(0.0), now), "43 s left");
     }

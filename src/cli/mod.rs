@@ -27,6 +27,7 @@ mod capture;
 mod claim;
 mod clients;
 mod demo;
+mod driving;
 mod faults;
 mod gateways;
 mod heartbeat;

@@ -161,12 +161,12 @@ impl LoadDriver {
         // Those of a hold are all due within it.
         let began = if self.phase == Phase::Holding { self.began } else { round.now };
         let sweep = self.sweep.get_or_insert_with(|| Sweep::new(period, slots, began));
-        sweep.beat(end, round, &mut self.outcome);
+        sweep.beat(end, self.plan.underway_max, round, &mut self.outcome);
         Some(sweep.due()).filter(|due| end.is_none_or(|end| *due < end))
     }
 
     fn hold<L: Link>(&mut self, round: &mut Round<'_, L>) -> Next {
-        let (now, end) = (round.now, self.began + self.plan.hold);
+        let (now, end) = (round.now, self.hold_end());
         self.opening.give_up_late(round);
         let beat_at = self.beat(Some(end), round);
         let replace_at = self.replace(end, round);
@@ -183,7 +183,9 @@ impl LoadDriver {
             self.begin_to_close(round);
             return Next::Now;
         }
-        Next::At(wake.unwrap_or(end).min(now + PAUSE))
+        // What is late waits for answers.
+        let wake = wake.filter(|wake| now.since(*wake) < PAUSE);
+        Next::At(wake.unwrap_or(end).clamp(now, now + PAUSE))
     }
 
     /// Replaces connections that are due to be by now and before `end`, and returns when the next one
@@ -264,22 +266,31 @@ impl LoadDriver {
         if round.has_slot() { Next::At(now + PAUSE) } else { Next::Now }
     }
 
-    /// Whether the run is to end early.
+    /// When the hold that goes on ends.
+    fn hold_end(&self) -> Instant {
+        let end = self.began + self.plan.hold;
+        self.plan.duration.map_or(end, |duration| end.min(self.started + duration))
+    }
+
+    /// Whether the run is to end at once. A hold that the duration cuts short still awaits its answers.
     fn is_cut_short(&self, now: Instant) -> bool {
         let over = |limit: Duration| now.since(self.started) >= limit;
-        self.progress.is_to_finish()
-            || self.outcome.attempted > 0 && self.plan.duration.is_some_and(over)
+        let is_opening = self.phase < Phase::Holding && self.outcome.attempted > 0;
+        self.progress.is_to_finish() || is_opening && self.plan.duration.is_some_and(over)
     }
 
     fn step(&self, counted: &Heartbeat) -> Step {
         let (done, total) = match self.phase {
             Phase::Connecting | Phase::Connected => (counted.opened, self.plan.connections),
-            Phase::Holding => (counted.answered, self.plan.heartbeats()),
+            Phase::Holding => {
+                let hold = self.hold_end().since(self.began);
+                (counted.answered, self.plan.heartbeats(hold))
+            }
             Phase::Closing | Phase::Done => {
                 (counted.ended - self.closing_from.0, self.closing_from.1)
             }
         };
-        let ends = (self.phase == Phase::Holding).then(|| self.began + self.plan.hold);
+        let ends = (self.phase == Phase::Holding).then(|| self.hold_end());
         Step { phase: self.phase, done, total, ends }
     }
 }

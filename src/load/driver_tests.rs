@@ -183,7 +183,7 @@ fn a_long_hold_has_a_heartbeat_in_every_period() {
     let mut plan = plan(300, &[LINE, target(Builtin::Echo, 0, 7)]);
     let period = Duration::from_millis(200);
     (plan.heartbeat, plan.hold) = (Some(period), 4 * period);
-    assert_eq!(plan.heartbeats(), 1_200);
+    assert_eq!(plan.heartbeats(plan.hold), 1_200);
     let ran = run(plan, USUAL);
     assert_clean(&ran, 300, 1_200);
     assert!(ran.0.hold_time >= Duration::from_millis(800));
@@ -280,4 +280,14 @@ fn a_run_has_a_longest_duration() {
     let (outcome, heartbeat) = run(plan, USUAL);
     assert!((199..=201).contains(&outcome.attempted), "{outcome:?}");
     assert_eq!(heartbeat.opened, heartbeat.ended);
+}
+
+#[test]
+fn a_hold_that_the_duration_ends_awaits_its_answers() {
+    let mut plan = plan(400, &[LINE]);
+    (plan.hold, plan.duration) = (Duration::from_secs(3600), Some(Duration::from_millis(333)));
+    let ran = run(plan, USUAL);
+    assert!((400..=400 * 7).contains(&ran.0.sent), "{:?}", ran.0);
+    assert!(ran.0.hold_time < Duration::from_millis(340), "{:?}", ran.0);
+    assert_clean(&ran, 400, ran.0.sent);
 }

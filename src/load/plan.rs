@@ -17,7 +17,8 @@ pub struct Plan {
     pub flows: Flows,
     /// Connections opened a second, at a pace fixed beforehand; as fast as it goes unless given.
     pub rate: Option<u64>,
-    /// How many connections may be being opened at once, and how many closed.
+    /// How many connections may be being opened at once, and how many closed; and how many answers are
+    /// awaited at most while heartbeats are caught up with.
     pub underway_max: u64,
     /// The period of each connection's heartbeats; none unless given.
     pub heartbeat: Option<Duration>,
@@ -28,15 +29,16 @@ pub struct Plan {
     pub hold: Duration,
     /// Connections closed and opened anew a second while they are held, at a pace fixed beforehand.
     pub churn: Option<u64>,
-    /// When connections are closed at the latest, counted from the first SYN.
+    /// When connections are held no longer, counted from the first SYN; those that are still being
+    /// opened then are given up.
     pub duration: Option<Duration>,
 }
 
 impl Plan {
-    /// How many heartbeats are due while all connections are held.
-    pub fn heartbeats(&self) -> u64 {
+    /// How many heartbeats are due while all connections are held for `hold`.
+    pub fn heartbeats(&self, hold: Duration) -> u64 {
         let Some(period) = self.heartbeat.filter(|period| !period.is_zero()) else { return 0 };
-        let due = self.hold.as_nanos().saturating_mul(u128::from(self.connections));
+        let due = hold.as_nanos().saturating_mul(u128::from(self.connections));
         u64::try_from(due.div_ceil(period.as_nanos())).unwrap_or(u64::MAX)
     }
 }

@@ -37,16 +37,21 @@ impl Sweep {
         self.began + share(self.period, self.next, self.slots)
     }
 
-    /// Sends the heartbeats due before `end`, and by now.
+    /// Sends the heartbeats due before `end`, and by now. Late ones are caught up with while no more
+    /// than `late_max` answers are awaited: sent all at once they would overflow the rings.
     pub(super) fn beat<L: Link>(
         &mut self,
         end: Option<Instant>,
+        late_max: u64,
         round: &mut Round<'_, L>,
         outcome: &mut Outcome,
     ) {
         while round.has_command() && round.has_slot() {
             let due = self.due();
             if due > round.now || end.is_some_and(|end| due >= end) {
+                return;
+            }
+            if round.now.since(due) > LATE && round.counted().awaited >= late_max {
                 return;
             }
             if self.send(due, round, outcome) == Err(CommandError::Busy) {

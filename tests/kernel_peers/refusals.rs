@@ -10,7 +10,7 @@ use crate::server::{Server, TENMIL, run_as_nobody};
 
 /// Holds a run to exit code 2 and one line on stderr with all of `says`.
 #[track_caller]
-fn assert_refused(output: &Output, says: &[&str]) {
+pub(crate) fn assert_refused(output: &Output, says: &[&str]) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.starts_with("tenmil: ") && stderr.ends_with('\n'), "{stderr}");
@@ -45,6 +45,7 @@ fn arguments_that_make_no_sense_are_named() {
         (&["--listen", echo, "--listen", echo], &[echo, "port"]),
         (&["--listen", echo, "--queues", "2"], &["--queues 2", SERVER_INTERFACE, "1 receive"]),
         (&["--listen", echo, "--queues", "0"], &["--queues 0"]),
+        (&["--listen", echo, "--cpu", "1023"], &["--cpu 1023", "processor 1023"]),
         (&["--listen", echo, "--max-connections", "0"], &["--max-connections"]),
         (&["--listen", echo, "--xdp-mode", "fast"], &["'fast'", "native", "skb"]),
         (&["--listen", echo, "--pcap", "/nonexistent/pcap"], &["/nonexistent/pcap"]),
