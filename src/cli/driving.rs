@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 
 /// How the queues of an interface are driven.
 #[derive(Debug, clap::Args)]
+#[group(id = "driving")]
 pub(super) struct Args {
     /// Keep the thread of the first queue on this processor, counted from 0, the next one's on the
     /// next, and so on.

@@ -147,3 +147,14 @@ fn one_line(message: &str) -> String {
         .map(|said| said.split_whitespace().collect::<Vec<_>>().join(" "));
     paragraphs.chain(["see `tenmil --help`".to_owned()]).collect::<Vec<_>>().join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_of_every_verb_fit_together() {
+        Cli::command().debug_assert();
+    }
+}
