@@ -8,8 +8,8 @@ use crate::tcp::CloseReason;
 use crate::time::Instant;
 use hdrhistogram::Histogram;
 
-/// Latencies up to a minute are told apart, to three digits.
-const LATENCY_MAX_US: u64 = 60_000_000;
+/// Latencies up to an hour are told apart, to three digits.
+const LATENCY_MAX_US: u64 = 3_600_000_000;
 
 /// Counts what happens to the connections, and how long answers take.
 #[derive(Debug)]
