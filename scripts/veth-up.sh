@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes tenmil's test network: two network namespaces joined by a veth pair.
 #
-#   veth-up.sh [--queues N] [--suffix S] [--no-offloads]
+#   veth-up.sh [--queues N] [--suffix S] [--no-offloads] [--busy-poll]
 #
 #   tenmil-server                            tenmil-client
 #     tm-server0 ----------------------------- tm-client0
@@ -12,6 +12,8 @@
 #   --suffix S      namespaces tenmil-server-S and tenmil-client-S, so that several can coexist
 #   --no-offloads   leave the offloads alone: without ethtool, for programs that do not use the
 #                   kernel's TCP at the client's end
+#   --busy-poll     for AF_XDP sockets that poll busily at both ends: frames wait for the receiver's
+#                   call, and for the sender to go on when 256 of them do
 #
 # Running it again changes nothing. It needs root, and exits with 2 where it cannot start; when it
 # fails half way it removes what it has made. The root namespace is not touched.
@@ -25,6 +27,7 @@ fail() {
 queues=1
 suffix=
 offloads=yes
+busy_poll=no
 while [ $# -gt 0 ]; do
     case $1 in
     --queues | --suffix)
@@ -36,7 +39,9 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --no-offloads) offloads=no ;;
-    *) fail "unknown argument $1; usage: veth-up.sh [--queues N] [--suffix S] [--no-offloads]" 2 ;;
+    --busy-poll) busy_poll=yes ;;
+    *) fail "unknown argument $1; usage: veth-up.sh [--queues N] [--suffix S] [--no-offloads]" \
+        "[--busy-poll]" 2 ;;
     esac
     shift
 done
@@ -154,6 +159,16 @@ set_offloads() {
     ip netns exec "$server" ethtool -K tm-server0 tx off tso off gso off gro off >/dev/null
 }
 
+# set_busy_poll NAMESPACE INTERFACE: a call of the receiver's keeps interrupts off for 50 us, or until
+# the next call. A veth without a queueing discipline drops what its ring of 256 frames has no room
+# for, and tells nobody; with one the sender hears of it.
+set_busy_poll() {
+    ip netns exec "$1" sh -c "cd /sys/class/net/$2 && echo 2 >napi_defer_hard_irqs &&
+        echo 50000 >gro_flush_timeout"
+    command -v tc >/dev/null 2>&1 || fail "tc is missing: apt-get install iproute2"
+    ip netns exec "$1" tc qdisc replace dev "$2" root pfifo
+}
+
 if ! as_asked; then
     remove
     # dash runs the EXIT trap only where the script exits, so a signal has to make it.
@@ -165,4 +180,8 @@ fi
 set_up
 # An earlier run may have been without.
 [ "$offloads" = no ] || set_offloads
+if [ "$busy_poll" = yes ]; then
+    set_busy_poll "$server" tm-server0
+    set_busy_poll "$client" tm-client0
+fi
 trap - EXIT INT TERM

@@ -4,7 +4,10 @@
 mod allocations;
 
 use allocations::allocations;
+use std::ops::Range;
 use tenmil::conn::prefix::PrefixLimit;
+use tenmil::conn::record::State;
+use tenmil::drops::DropReason;
 use tenmil::engine::Engine;
 use tenmil::engine::config::Config;
 use tenmil::engine::locals::{Listener, Owned};
@@ -14,6 +17,8 @@ use tenmil::link::memory::{MemoryLink, pair};
 use tenmil::service::builtin::{Builtin, Builtins};
 use tenmil::service::line::{PING, QUIT};
 use tenmil::service::{Context, Service};
+use tenmil::tcp::CloseReason;
+use tenmil::tcp::keepalive::Keepalive;
 use tenmil::time::{Duration, Instant};
 use tenmil::wire::addr::{Address, Endpoint, Secret};
 
@@ -41,13 +46,19 @@ struct Host<S> {
 }
 
 impl<S: Service> Host<S> {
-    fn new(mac: [u8; 6], addr: Address, listeners: Vec<Listener>, link: MemoryLink, s: S) -> Self {
+    fn new(
+        mac: [u8; 6],
+        addr: Address,
+        set: impl FnOnce(&mut Config),
+        link: MemoryLink,
+        s: S,
+    ) -> Self {
         let mut config = Config::new(mac, Secret([1; 16]), Secret([2; 16]));
         config.owned = vec![Owned { addr, range_len: 32, link_len: 16 }];
-        config.listeners = listeners;
         config.connections_max = 1000;
         config.flights_max = 1000;
         config.prefix_limit = Some(PrefixLimit::new(1000));
+        set(&mut config);
         let engine = Engine::new(config, s, Instant::ZERO);
         Host { engine, link, rx: Vec::with_capacity(64), tx: Vec::with_capacity(1024) }
     }
@@ -72,6 +83,11 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
+        Pair::with(|_| ())
+    }
+
+    /// A server with other settings.
+    fn with(set: impl FnOnce(&mut Config)) -> Pair {
         let (a, b) = pair(2048, 2048, 1024);
         let listener = |builtin: Builtin, port| Listener {
             endpoint: Endpoint { addr: SERVER, port },
@@ -79,9 +95,13 @@ impl Pair {
             profile: None,
         };
         let listeners = vec![listener(Builtin::Echo, 7), listener(Builtin::Line, 7000)];
+        let set = |config: &mut Config| {
+            config.listeners = listeners;
+            set(config);
+        };
         Pair {
-            server: Host::new(SERVER_MAC, SERVER, listeners, a, Builtins),
-            client: Host::new(CLIENT_MAC, CLIENT, Vec::new(), b, Client),
+            server: Host::new(SERVER_MAC, SERVER, set, a, Builtins),
+            client: Host::new(CLIENT_MAC, CLIENT, |_| (), b, Client),
             now: Instant::ZERO,
         }
     }
@@ -95,10 +115,10 @@ impl Pair {
         }
     }
 
-    /// Handshakes, heartbeats, closes of both orders, and every timer until all is forgotten.
-    fn exercise(&mut self, port: u16, quit: bool) {
-        for n in 0..CONNECTIONS {
-            let local = Endpoint { addr: CLIENT, port: 2000 + n };
+    /// Begins connections from the client's ports `locals` to the server's `port`.
+    fn connect(&mut self, locals: Range<u16>, port: u16) {
+        for local in locals {
+            let local = Endpoint { addr: CLIENT, port: local };
             let remote = Endpoint { addr: SERVER, port };
             let Host { engine, link, rx, tx } = &mut self.client;
             while engine.connect(local, remote, 0, self.now, link, tx).is_err() {
@@ -111,6 +131,19 @@ impl Pair {
             }
         }
         self.settle();
+    }
+
+    /// Lets `seconds` pass.
+    fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now = self.now + Duration::from_secs(1);
+            self.settle();
+        }
+    }
+
+    /// Handshakes, heartbeats, closes of both orders, and every timer until all is forgotten.
+    fn exercise(&mut self, port: u16, quit: bool) {
+        self.connect(2000..2000 + CONNECTIONS, port);
         assert_eq!(self.server.engine.counters().established, u64::from(CONNECTIONS));
         for _ in 0..3 {
             self.send_on_all(PING);
@@ -126,10 +159,7 @@ impl Pair {
             }
         }
         self.settle();
-        for _ in 0..100 {
-            self.now = self.now + Duration::from_secs(1);
-            self.settle();
-        }
+        self.pass(100);
         assert_eq!(self.server.engine.counters().connections, 0);
         assert_eq!(self.client.engine.counters().connections, 0);
     }
@@ -138,7 +168,9 @@ impl Pair {
         let mut cursor = 0;
         let Host { engine, link, tx, .. } = &mut self.client;
         while let Some(id) = engine.connection_from(&mut cursor) {
-            engine.send(id, bytes, self.now, link, tx).expect("nothing is in flight");
+            if engine.state(id) == Some(State::Established) {
+                engine.send(id, bytes, self.now, link, tx).expect("nothing is in flight");
+            }
         }
     }
 
@@ -173,6 +205,73 @@ fn handshakes_heartbeats_closes_and_timers_allocate_nothing() {
         let counted = allocations(|| pair.exercise(port, quit));
         assert_eq!(counted, 0, "port {port}, quit {quit}");
     }
+}
+
+#[test]
+fn promotion_and_parking_allocate_nothing() {
+    let mut pair = Pair::with(|config| {
+        config.promote_always = true;
+        config.promoted_max = u32::from(CONNECTIONS);
+        config.promoted_buffer = 4_096;
+    });
+    pair.exercise(7000, true);
+    let promotions = pair.server.engine.counters().promotions;
+    let counted = allocations(|| pair.exercise(7, false));
+    assert_eq!(counted, 0);
+    let counters = pair.server.engine.counters();
+    assert!(counters.promotions > promotions && counters.promoted == 0, "{counters:?}");
+}
+
+#[test]
+fn cookies_allocate_nothing() {
+    let mut pair = Pair::with(|config| config.half_open_max = 10);
+    pair.exercise(7000, true);
+    let counted = allocations(|| pair.exercise(7000, true));
+    assert_eq!(counted, 0);
+    assert!(pair.server.engine.counters().cookies_accepted > 0);
+}
+
+#[test]
+fn keepalive_its_answers_and_its_end_allocate_nothing() {
+    let seconds = Duration::from_secs;
+    let keepalive = Keepalive::new(seconds(200), seconds(10), 3).expect("allowed periods");
+    let mut pair = Pair::with(|config| config.profile.keepalive = Some(keepalive));
+    pair.exercise(7, false);
+    let connections = u64::from(CONNECTIONS);
+    let counted = allocations(|| {
+        pair.connect(2000..2000 + CONNECTIONS, 7);
+        pair.pass(210);
+        assert_eq!(pair.server.engine.counters().probes, connections, "all answered");
+        // The peers vanish.
+        for _ in 0..1_000 {
+            pair.now = pair.now + seconds(1);
+            while pair.server.round(pair.now) {}
+        }
+    });
+    assert_eq!(counted, 0);
+    let counters = pair.server.engine.counters();
+    assert_eq!(counters.closed(CloseReason::KeepaliveTimeout), connections);
+    assert_eq!((counters.probes, counters.connections), (4 * connections, 0));
+}
+
+#[test]
+fn refusing_connections_allocates_nothing_and_harms_no_other() {
+    let mut pair = Pair::with(|config| config.connections_max = u32::from(CONNECTIONS));
+    pair.exercise(7000, true);
+    pair.connect(2000..2000 + CONNECTIONS, 7000);
+    let refused = |pair: &Pair| pair.server.engine.counters().drops.of(DropReason::TableFull);
+    let counted = allocations(|| {
+        pair.connect(4000..4000 + CONNECTIONS, 7000);
+        assert_eq!(refused(&pair), u64::from(CONNECTIONS));
+        let answered = pair.server.engine.counters().tx;
+        pair.send_on_all(PING);
+        pair.settle();
+        assert_eq!(pair.server.engine.counters().tx, answered + u64::from(CONNECTIONS));
+        pair.pass(10);
+    });
+    assert_eq!(counted, 0);
+    assert!(refused(&pair) > u64::from(CONNECTIONS), "who was refused tries again");
+    assert_eq!(pair.server.engine.counters().established, u64::from(CONNECTIONS));
 }
 
 fn ones_complement_sum(bytes: &[u8]) -> u16 {

@@ -7,16 +7,14 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
-#[path = "../../tests/kernel_peers/network.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
-mod network;
 mod plain;
 mod source;
+#[path = "../veth/mod.rs"]
+mod veth;
 
-use network::{Network, SERVER_INTERFACE};
 use source::{SOURCE, WithSource};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -24,17 +22,14 @@ use tenmil::engine::Engine;
 use tenmil::engine::config::Config;
 use tenmil::engine::locals::{Listener, Owned};
 use tenmil::link::af_xdp::AfXdpLink;
-use tenmil::link::af_xdp::attachment::{self, Request};
-use tenmil::link::af_xdp::program::XdpMode;
 use tenmil::service::builtin::Builtin;
 use tenmil::shard::clock::Clock;
 use tenmil::shard::{Answering, Shard, Shared};
 use tenmil::time::{Duration, Instant};
 use tenmil::wire::addr::{Address, Endpoint, Secret};
 use tenmil::wire::ethernet::Mac;
-
-/// The address of every server here.
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+use veth::network::{Network, SERVER_INTERFACE};
+use veth::{End, SERVER};
 
 /// What crosses the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,16 +94,8 @@ fn measure(network: &Network, stack: Stack, job: Job, bytes: usize) -> f64 {
             let stop = stop.clone();
             move || {
                 network.in_server(|| {
-                    let request = Request {
-                        interface: SERVER_INTERFACE.into(),
-                        queues: None,
-                        mode: XdpMode::Native,
-                        owned: vec![(SERVER.into(), 32)],
-                        listeners: Vec::new(),
-                    };
-                    let (attachment, mut links) = attachment::attach(&request).expect("attached");
-                    let link = links.remove(0);
-                    let mac = attachment.interface().mac;
+                    let End { link, mac, attachment: _attached } =
+                        veth::take(SERVER_INTERFACE, &[(SERVER.into(), 32)]);
                     ready.send(()).expect("the client waits");
                     match stack {
                         Stack::Plain => plain::serve(link, mac, bytes, &stop),

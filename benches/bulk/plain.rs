@@ -1,6 +1,7 @@
 //! A server of smoltcp's alone, on the link that tenmil uses: what its documentation shows.
 
-use super::{SERVER, source};
+use super::source;
+use super::veth::SERVER;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};

@@ -5,9 +5,10 @@
 
 use super::cycles::Cycles;
 use std::ops::Range;
+use tenmil::conn::slab::ConnId;
 use tenmil::engine::config::Config;
 use tenmil::engine::locals::{Listener, Owned};
-use tenmil::engine::{BATCH_MAX, Engine};
+use tenmil::engine::{BATCH_MAX, CommandError, Engine};
 use tenmil::frame::{Frame, FramePool as _};
 use tenmil::link::memory::{self, MemoryLink};
 use tenmil::service::builtin::{Builtin, Builtins};
@@ -114,7 +115,8 @@ impl World {
     pub(crate) fn settle(&mut self) {
         self.now = self.now + Duration::from_secs(2);
         while self.engine.next_timer(self.now).is_some_and(|due| due <= self.now) {
-            self.run_timers();
+            self.handle_timers();
+            assert_eq!(self.queued(), 0, "nobody is silent yet");
         }
         assert_eq!(self.engine.counters().retransmitted, 0);
     }
@@ -139,7 +141,7 @@ impl World {
     }
 
     /// Queues a frame of client `client` with the numbers of `says`.
-    fn queue_at(&mut self, client: usize, says: Client, flags: Flags, payload: &[u8]) {
+    pub(crate) fn queue_at(&mut self, client: usize, says: Client, flags: Flags, payload: &[u8]) {
         let mut frame = self.pool.take().expect("a free frame");
         let room = self.pool.room(&mut frame);
         let len = write(room, Self::endpoint(client), says, flags, payload);
@@ -151,20 +153,43 @@ impl World {
     /// what it answered.
     pub(crate) fn run(&mut self) -> u64 {
         let start = self.cycles.now();
-        self.engine.handle_frames(self.now, &mut self.pool, &mut self.rx, &mut self.tx);
+        self.handle_frames();
         let took = self.cycles.now() - start;
         self.take_answers();
         took
     }
 
-    /// Lets the timers run once, and returns how many cycles and how many frames that took.
-    pub(crate) fn run_timers(&mut self) -> (u64, usize) {
-        let start = self.cycles.now();
+    /// Lets the engine take what is queued.
+    pub(crate) fn handle_frames(&mut self) {
+        self.engine.handle_frames(self.now, &mut self.pool, &mut self.rx, &mut self.tx);
+    }
+
+    /// Lets the timers run once.
+    pub(crate) fn handle_timers(&mut self) {
         self.engine.handle_timers(self.now, &mut self.pool, &mut self.tx);
-        let took = self.cycles.now() - start;
-        let sent = self.tx.len();
-        self.tx.drain(..).for_each(|frame| self.pool.give(frame));
-        (took, sent)
+    }
+
+    /// Has this side close a connection.
+    pub(crate) fn close(&mut self, id: ConnId) -> Result<(), CommandError> {
+        self.engine.close(id, self.now, &mut self.pool, &mut self.tx)
+    }
+
+    /// How many frames are to be sent.
+    pub(crate) fn queued(&self) -> usize {
+        self.tx.len()
+    }
+
+    /// What is to be sent, with the client to whom.
+    pub(crate) fn sent(&mut self) -> Vec<(usize, Segment)> {
+        let read = |frame| {
+            let parsed = packet::parse(self.pool.bytes(&frame), CLIENT_MAC);
+            self.pool.give(frame);
+            match parsed {
+                Ok(Packet::Tcp(segment)) => Some((World::client_at(&segment.flow.local), segment)),
+                _ => None,
+            }
+        };
+        self.tx.drain(..).filter_map(read).collect()
     }
 
     /// Each client goes on with the numbers that it was told.

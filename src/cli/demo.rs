@@ -19,6 +19,7 @@ use crate::load::flows::{Flows, Target};
 use crate::load::plan::{Plan, UNDERWAY_MAX};
 use crate::load::progress::Phase;
 use crate::service::builtin::{Builtin, Builtins};
+use crate::shard::affinity;
 use crate::shard::clock::Clock;
 use crate::shard::{Answering, Shard, Shared};
 use crate::tcp::keepalive::Profile;
@@ -185,10 +186,19 @@ fn start_veth(args: &Args) -> anyhow::Result<Veth> {
         ("--listen", format!("{}://{}:{PORT}", Builtin::Line, SERVER.to_ip())),
         ("--max-connections", args.connections.max(1024).to_string()),
     ];
-    let server_args: Vec<_> =
+    let mut server_args: Vec<_> =
         server_args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    server_args.push("--busy-poll".to_owned());
+    if let Some([cpu, _]) = cpus() {
+        server_args.extend(["--cpu".to_owned(), cpu.to_string()]);
+    }
     let server = Server::start(&network.server_namespace(), &server_args)?;
     Ok(Veth { network, server })
+}
+
+/// A processor for the server and one for the clients, where there are two.
+fn cpus() -> Option<[usize; 2]> {
+    affinity::allowed().ok()?.first_chunk().copied()
 }
 
 /// Server and clients in two processes, joined by a veth pair.
@@ -215,7 +225,11 @@ fn on_veth(clients: &Clients, veth: Veth, stop: &AtomicBool) -> anyhow::Result<S
                 owned: vec![(CLIENTS.to_ip(), CLIENTS_LEN)],
                 listeners: Vec::new(),
             })?;
-            let link = links.pop().ok_or_else(|| anyhow!("no link"))?;
+            let mut link = links.pop().ok_or_else(|| anyhow!("no link"))?;
+            link.poll_busily()?;
+            if let Some([_, cpu]) = cpus() {
+                affinity::pin(cpu)?;
+            }
             clients.run(link, attachment.interface().mac, attachment.interface().mtu)
         });
         clients.watch(running, stop, Interrupt::Abandon, |phase| {

@@ -5,7 +5,7 @@ use super::clients::{Clients, Finished, Interrupt};
 use super::faults::FaultsArg;
 use super::status::Status;
 use super::summary::{Known, Summary};
-use super::{Failure, capture, failed, gateways, heartbeat, liveness, refused, signals};
+use super::{Failure, capture, driving, failed, gateways, heartbeat, liveness, refused, signals};
 use crate::engine::locals::{Locals, Owned};
 use crate::link::af_xdp::attachment::{self, Request, SetupError};
 use crate::link::af_xdp::interface::Interface;
@@ -48,6 +48,9 @@ pub(super) struct Args {
     /// Where they go, in turn: echo, discard or line, for example line://10.77.0.1:7000.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     target: Vec<TargetUrl>,
+
+    #[command(flatten)]
+    driving: driving::Args,
 
     /// How many connections to hold.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)))]
@@ -129,10 +132,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     clients.check_memory(1).map_err(refused)?;
     let (attachment, mut links) = attachment::attach(&args.request()).map_err(refused)?;
+    args.driving.apply(&mut links).map_err(refused)?;
     let link = links.pop().ok_or_else(|| refused(anyhow!("no link")))?;
     let interface = attachment.interface();
     let finished = thread::scope(|scope| {
-        let running = scope.spawn(|| clients.run(link, interface.mac, interface.mtu));
+        let running = scope.spawn(|| {
+            args.driving.pin(0)?;
+            clients.run(link, interface.mac, interface.mtu)
+        });
         clients.watch(running, &stop, Interrupt::Close, |_| Ok(()))
     });
     let finished = finished.map_err(failed)?;

@@ -27,6 +27,7 @@ mod capture;
 mod claim;
 mod clients;
 mod demo;
+mod driving;
 mod faults;
 mod gateways;
 mod heartbeat;
@@ -145,4 +146,15 @@ fn one_line(message: &str) -> String {
         .take_while(|said| !said.starts_with("Usage:") && !said.starts_with("For more information"))
         .map(|said| said.split_whitespace().collect::<Vec<_>>().join(" "));
     paragraphs.chain(["see `tenmil --help`".to_owned()]).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_of_every_verb_fit_together() {
+        Cli::command().debug_assert();
+    }
 }

@@ -29,7 +29,7 @@ impl TestNetwork {
         let suffix = format!("{PREFIX}{}", std::process::id());
         // No kernel socket speaks on it, so the offloads, and ethtool, do not matter. A script that
         // fails removes what it has made.
-        run_script(UP, &["--suffix", &suffix, "--no-offloads"])?;
+        run_script(UP, &["--suffix", &suffix, "--no-offloads", "--busy-poll"])?;
         Ok(TestNetwork { suffix })
     }
 

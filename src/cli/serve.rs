@@ -4,8 +4,8 @@ use super::address::{Cidr, ListenUrl};
 use super::faults::FaultsArg;
 use super::status::Status;
 use super::{
-    Failure, capture, claim, failed, gateways, limits, liveness, memory, promotion, refused, say,
-    secrets, signals,
+    Failure, capture, claim, driving, failed, gateways, limits, liveness, memory, promotion,
+    refused, say, secrets, signals,
 };
 use crate::engine::Engine;
 use crate::engine::claims::Claiming;
@@ -66,6 +66,9 @@ pub(super) struct Args {
     queues: Option<u32>,
 
     #[command(flatten)]
+    driving: driving::Args,
+
+    #[command(flatten)]
     liveness: liveness::Args,
 
     /// How long a connection that was closed from here first is remembered (TIME-WAIT).
@@ -116,7 +119,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let stop = signals::stop_flag().map_err(refused)?;
     let clock = Clock::start();
     let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
-    let (attachment, links) = attachment::attach(&request(args)).map_err(refused)?;
+    let (attachment, mut links) = attachment::attach(&request(args)).map_err(refused)?;
+    args.driving.apply(&mut links).map_err(refused)?;
     let mut shards = Vec::new();
     for (queue, link) in links.into_iter().enumerate() {
         // The capture shows what the engine receives and sends.
@@ -268,12 +272,14 @@ fn serve(
     let shared: Vec<_> = shards.iter().map(|_| Arc::new(Shared::new(stop.clone()))).collect();
     let (ended, endings) = mpsc::channel();
     std::thread::scope(|scope| {
-        for (mut shard, shared) in shards.into_iter().zip(&shared) {
+        for (queue, (mut shard, shared)) in shards.into_iter().zip(&shared).enumerate() {
             let ended = ended.clone();
             scope.spawn(move || {
                 let _stop = StopOnPanic(&shared.stop);
+                let pinned = args.driving.pin(queue);
+                let ending = pinned.and_then(|()| Ok(shard.run(&clock, shared)?));
                 // The receiver waits for one message of each shard.
-                let _ = ended.send(shard.run(&clock, shared));
+                let _ = ended.send(ending);
             });
         }
         drop(ended);

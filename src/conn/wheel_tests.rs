@@ -1,16 +1,23 @@
 //! The wheel against a model: a plain list of deadlines.
 
 use super::*;
+use core::cell::RefCell;
 use proptest::prelude::*;
 
 struct Model {
     links: Vec<Links>,
     deadlines: Vec<Option<Tick>>,
+    /// Records that were prefetched.
+    prefetched: RefCell<Vec<u32>>,
 }
 
 impl Model {
     fn new(len: usize) -> Model {
-        Model { links: vec![Links::UNLINKED; len], deadlines: vec![None; len] }
+        Model {
+            links: vec![Links::UNLINKED; len],
+            deadlines: vec![None; len],
+            prefetched: RefCell::default(),
+        }
     }
 }
 
@@ -21,6 +28,10 @@ impl Timers for Model {
 
     fn deadline(&self, index: u32) -> Option<Tick> {
         self.deadlines[index as usize]
+    }
+
+    fn prefetch(&self, index: u32) {
+        self.prefetched.borrow_mut().push(index);
     }
 }
 
@@ -121,4 +132,21 @@ fn an_idle_wheel_has_nothing_due_however_far_time_jumps() {
     assert_eq!(wheel.next_due(), None);
     assert!(drain(&mut wheel, &mut model, Tick(1 << 30)).is_empty());
     assert_eq!(wheel.now, Tick(1 << 30));
+}
+
+#[test]
+fn the_next_but_one_is_asked_for_while_a_timer_is_handled() {
+    let mut wheel = Wheel::new(Tick(0));
+    let mut model = Model::new(5);
+    for index in 0..5 {
+        model.deadlines[index as usize] = Some(Tick(10));
+        wheel.schedule(&mut model, index, Tick(10));
+    }
+    let mut budget = 5;
+    let mut due = Vec::new();
+    while let Due::Timer(index) = wheel.pop(&mut model, Tick(10), &mut budget) {
+        due.push(index);
+    }
+    assert_eq!((due, budget), (vec![4, 3, 2, 1, 0], 0));
+    assert_eq!(*model.prefetched.borrow(), [2, 1, 0]);
 }

@@ -3,7 +3,9 @@
 //! Shards share nothing but the [`Shared`] values: a flag to stop, and snapshots of what was counted.
 //!
 //! - [`clock`]: the only reader of the system's clock
+//! - [`affinity`]: which processor a thread runs on
 
+pub mod affinity;
 pub mod clock;
 
 use crate::engine::claims::Claim;

@@ -18,6 +18,7 @@ mod bulk;
 mod capture;
 mod client;
 mod demo;
+mod driving;
 mod endings;
 mod flood;
 mod frames;

@@ -32,6 +32,11 @@ impl Network {
 
     /// The same with more queues.
     pub(crate) fn with_queues(test: &str, tools: &[&str], queues: u32) -> Option<Network> {
+        Network::with(test, tools, &["--queues", &queues.to_string()])
+    }
+
+    /// The same with these arguments of the script.
+    pub(crate) fn with(test: &str, tools: &[&str], arguments: &[&str]) -> Option<Network> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let tools: Vec<&str> = tools.iter().chain(&["ip", "ethtool"]).copied().collect();
         if !common::may_run(test, &tools) {
@@ -39,8 +44,7 @@ impl Network {
         }
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let network = Network { suffix: format!("test-{}-{number}", std::process::id()) };
-        let queues = queues.to_string();
-        succeed(network.script("veth-up.sh").args(["--queues", &queues]));
+        succeed(network.script("veth-up.sh").args(arguments));
         Some(network)
     }
 

@@ -45,6 +45,7 @@ fn arguments_that_make_no_sense_are_named() {
         (&["--listen", echo, "--listen", echo], &[echo, "port"]),
         (&["--listen", echo, "--queues", "2"], &["--queues 2", SERVER_INTERFACE, "1 receive"]),
         (&["--listen", echo, "--queues", "0"], &["--queues 0"]),
+        (&["--listen", echo, "--cpu", "1023"], &["--cpu 1023", "processor 1023"]),
         (&["--listen", echo, "--max-connections", "0"], &["--max-connections"]),
         (&["--listen", echo, "--xdp-mode", "fast"], &["'fast'", "native", "skb"]),
         (&["--listen", echo, "--pcap", "/nonexistent/pcap"], &["/nonexistent/pcap"]),

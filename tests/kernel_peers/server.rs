@@ -152,6 +152,11 @@ impl Server {
         1024 * kilobytes.and_then(|number| number.parse::<u64>().ok()).expect("a number")
     }
 
+    /// The id of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has not ended.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_none()

@@ -3,7 +3,9 @@
 use super::*;
 use crate::conn::record::State;
 use crate::drops::DropReason;
+use crate::engine::BATCH_MAX;
 use crate::frame::FramePool;
+use crate::tcp::keepalive::Keepalive;
 use crate::time::Duration;
 
 const ECHO: &str = "10.77.0.1:7";
@@ -20,6 +22,12 @@ fn a_full_table_refuses_silently_and_works_again_when_there_is_room() {
     let mut last = peers.pop().unwrap();
     assert_eq!(last.tell(&mut host, SYN, b""), [], "no reset: the client tries again");
     assert_eq!(host.dropped(DropReason::TableFull), 1);
+    for peer in &mut peers {
+        let echoed = only(peer.tell(&mut host, ACK, b"still here"));
+        assert_eq!(echoed.payload, b"still here");
+        peer.take(&echoed);
+        assert_eq!(peer.tell(&mut host, ACK, b""), []);
+    }
     peers[1].tell(&mut host, RST, b"");
     last.seq = last.seq - 1;
     last.open(&mut host);
@@ -181,6 +189,59 @@ fn a_crowd_of_timers_is_worked_off_in_pieces() {
         assert!(calls <= 100);
     }
     assert!(host.run_timers().is_empty());
+}
+
+/// A host with `count` connections whose peers are all to be probed now.
+fn with_silent_peers(count: u16) -> (Host, Vec<Peer>) {
+    let mut config = config();
+    config.connections_max = u32::from(count);
+    config.profile.keepalive = Some(Keepalive::LINUX);
+    let mut host = Host::new(config, Probe::default());
+    let mut peers: Vec<Peer> = (0..count).map(|port| Peer::to(ECHO, 1000 + port)).collect();
+    peers.iter_mut().for_each(|peer| peer.open(&mut host));
+    host.now = host.now + Keepalive::LINUX.time() + Duration::from_secs(1);
+    // The timers are moved to their places of one tick; then the first is due.
+    while host.engine.counters().probes == 0 {
+        host.run_timers();
+    }
+    (host, peers)
+}
+
+#[test]
+fn timers_send_less_while_frames_arrive() {
+    let (mut host, _) = with_silent_peers(500);
+    assert_eq!(host.run_timers().len(), BATCH_MAX, "nothing else to do");
+    for (received, sent) in [(10, BATCH_MAX - 10), (BATCH_MAX, BATCH_MAX / 8)] {
+        assert_eq!(host.receive(&vec![vec![0; 60]; received]).len(), 0);
+        assert_eq!(host.run_timers().len(), sent, "{received} received");
+    }
+    assert_eq!(host.run_timers().len(), BATCH_MAX, "nothing came since");
+}
+
+#[test]
+fn answers_have_room_while_timers_fill_the_queue() {
+    let (mut host, mut peers) = with_silent_peers(100);
+    host.tx = Vec::with_capacity(8);
+    let before = host.engine.counters().probes;
+    for _ in 0..10 {
+        // The link takes nothing.
+        host.engine.handle_timers(host.now, &mut host.pool, &mut host.tx);
+    }
+    assert_eq!(host.tx.len(), 4, "half of the queue");
+    assert_eq!(host.engine.counters().probes, before + 4, "nothing was tried in vain");
+    let data = peers[0].next(ACK, b"x");
+    let sent = host.receive(&[data]);
+    assert_eq!(sent.len(), 5);
+    assert_eq!(peers[0].read(&sent[4]).payload, b"x");
+}
+
+#[test]
+fn retransmissions_do_not_wait_for_keepalive() {
+    let (mut host, mut peers) = with_silent_peers(500);
+    let echoed = only(peers[499].tell(&mut host, ACK, b"x"));
+    host.now = host.now + Duration::from_millis(1_100);
+    let first = host.run_timers().swap_remove(0);
+    assert_eq!(peers[499].read(&first), echoed);
 }
 
 #[test]

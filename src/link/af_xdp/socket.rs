@@ -2,8 +2,9 @@
 //!
 //! The order is the kernel's (Documentation/networking/af_xdp.rst): register the UMEM, size the four
 //! rings, map them, post frames to the fill ring, bind. After the bind a driver may receive.
-#![allow(unsafe_code, reason = "rings are mapped; one raw setsockopt")]
+#![allow(unsafe_code, reason = "rings are mapped; a raw setsockopt")]
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -279,17 +280,35 @@ const TX_BUDGET_MIN: u32 = 32;
 
 /// Lets one kick send more frames in copy mode. A kernel that refuses sends 32 of them.
 fn raise_tx_budget(socket: &OwnedFd, frames: u32) {
+    let _unsupported_or_not = set_option(socket, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, frames);
+}
+
+/// How long a call may poll the driver, in microseconds. Ours do not wait, so each polls once.
+const BUSY_POLL_US: u32 = 20;
+/// Packets that one poll takes from the driver: `NAPI_POLL_WEIGHT` of linux/netdevice.h.
+const BUSY_POLL_BUDGET: u32 = 64;
+
+/// Has every call on a bound socket take packets from the driver (Documentation/networking/napi.rst,
+/// "Busy polling").
+pub(super) fn poll_busily(socket: &OwnedFd) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, 1)?;
+    set_option(socket, libc::SOL_SOCKET, libc::SO_BUSY_POLL, BUSY_POLL_US)?;
+    set_option(socket, libc::SOL_SOCKET, libc::SO_BUSY_POLL_BUDGET, BUSY_POLL_BUDGET)
+}
+
+/// setsockopt(2) for options that rustix lacks.
+fn set_option(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: u32,
+) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of::<u32>()).expect("4");
     // SAFETY: the option's value is a u32 that lives for the call.
-    let _unsupported_or_not = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_XDP,
-            XDP_MAX_TX_SKB_BUDGET,
-            (&raw const frames).cast(),
-            len,
-        )
+    let refused = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len)
     };
+    if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Binds the socket to its queue, waiting for a queue that is still taken.
