@@ -34,8 +34,6 @@ pub(super) struct Clients {
     pub(super) owned: Vec<Owned>,
     pub(super) gateways: Vec<Address>,
     pub(super) profile: Profile,
-    /// Connections at once, those in TIME-WAIT included.
-    pub(super) records: u32,
     pub(super) faults: FaultsArg,
     pub(super) capture: Option<Capture>,
     pub(super) clock: Clock,
@@ -81,8 +79,8 @@ impl Clients {
     fn config(&self, mac: Mac, mtu: u32) -> anyhow::Result<Config> {
         let mut config = Config::new(mac, secrets::draw()?, secrets::draw()?);
         config.mtu = u16::try_from(mtu.min(u32::from(config.mtu)))?;
-        config.connections_max = self.records;
-        config.flights_max = Config::flights_for(self.records);
+        config.connections_max = u32::try_from(self.plan.slots)?;
+        config.flights_max = Config::flights_for(config.connections_max);
         config.owned = self.owned.clone();
         config.gateways = self.gateways.clone();
         config.profile = self.profile;

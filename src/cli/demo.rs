@@ -107,6 +107,7 @@ impl Args {
         Ok(Clients {
             plan: Plan {
                 connections,
+                slots: connections,
                 flows: Flows::new(&[(CLIENTS, CLIENTS_LEN)], &[target], connections)?,
                 rate: None,
                 underway_max: UNDERWAY_MAX,
@@ -119,7 +120,6 @@ impl Args {
             owned: vec![Owned { addr: CLIENTS, range_len: CLIENTS_LEN, link_len: LINK_LEN }],
             gateways: Vec::new(),
             profile: Profile::default(),
-            records: self.connections,
             faults: self.faults,
             capture: capture::start(self.pcap.as_deref(), clock)?,
             clock,

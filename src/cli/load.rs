@@ -120,7 +120,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
     let stop = signals::stop_flag().map_err(refused)?;
     let clients = Clients {
-        records: args.records(),
         plan,
         owned,
         gateways,
@@ -206,6 +205,7 @@ impl Args {
         };
         Ok(Plan {
             connections: u64::from(self.connections),
+            slots: u64::from(self.records()),
             flows,
             rate,
             underway_max: self.half_open_max,

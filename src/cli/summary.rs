@@ -168,7 +168,10 @@ impl Summary {
                 failed,
                 replaced: outcome.churned,
             },
-            failed_by: by_reason(&heartbeat.failed, failed.saturating_sub(told(heartbeat))),
+            failed_by: by_reason(
+                &heartbeat.failed,
+                failed.saturating_sub(heartbeat.failed.total()),
+            ),
             closed: by_reason(&heartbeat.lost, outcome.unclosed),
             connect: Connect {
                 seconds: round(seconds, 1e6),
@@ -233,19 +236,11 @@ impl Heartbeats {
     }
 }
 
-/// The connections of which the network, or this side's patience, said that they failed.
-fn told(heartbeat: &Heartbeat) -> u64 {
-    // Those given up at the end of the run were not finished.
-    heartbeat.failed.total() - heartbeat.failed.get(CloseReason::Evicted)
-}
-
 /// The reasons that occurred, and how many are `unfinished`.
 fn by_reason(reasons: &Reasons, unfinished: u64) -> BTreeMap<&'static str, u64> {
-    let named = CloseReason::ALL.map(|reason| match reason {
-        CloseReason::Evicted => ("unfinished", unfinished),
-        reason => (reason.name(), reasons.get(reason)),
-    });
-    named.into_iter().filter(|&(_, count)| count > 0).collect()
+    let named = CloseReason::ALL.map(|reason| (reason.name(), reasons.get(reason)));
+    let all = named.into_iter().chain([("unfinished", unfinished)]);
+    all.filter(|&(_, count)| count > 0).collect()
 }
 
 impl fmt::Display for Summary {

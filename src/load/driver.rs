@@ -157,10 +157,13 @@ impl LoadDriver {
     /// Sends the heartbeats that are due by now and before `end`, and returns when the next one is.
     fn beat<L: Link>(&mut self, end: Option<Instant>, round: &mut Round<'_, L>) -> Option<Instant> {
         let period = self.plan.heartbeat?;
-        let slots = self.plan.connections;
+        let Plan { slots, churn, .. } = self.plan;
         // Those of a hold are all due within it.
         let began = if self.phase == Phase::Holding { self.began } else { round.now };
-        let sweep = self.sweep.get_or_insert_with(|| Sweep::new(period, slots, began));
+        let sweep = self.sweep.get_or_insert_with(|| match churn {
+            None => Sweep::new(period, slots, began),
+            Some(_) => Sweep::scattered(period, slots, began),
+        });
         sweep.beat(end, self.plan.underway_max, round, &mut self.outcome);
         Some(sweep.due()).filter(|due| end.is_none_or(|end| *due < end))
     }

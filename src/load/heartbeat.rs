@@ -8,15 +8,16 @@ use crate::tcp::CloseReason;
 use crate::time::Instant;
 use hdrhistogram::Histogram;
 
-/// Latencies up to a minute are told apart, to three digits.
-const LATENCY_MAX_US: u64 = 60_000_000;
+/// Latencies up to an hour are told apart, to three digits.
+const LATENCY_MAX_US: u64 = 3_600_000_000;
 
 /// Counts what happens to the connections, and how long answers take.
 #[derive(Debug)]
 pub struct Heartbeat {
     /// Connections that were established.
     pub opened: u64,
-    /// Connections that were not established when they ended, by reason.
+    /// Connections that were not established when they ended, by reason; those that were still being
+    /// opened when the run was over are not among them.
     pub failed: Reasons,
     /// Connections that this side was told to close, and that have ended since.
     pub ended: u64,
@@ -195,6 +196,8 @@ impl Service for Heartbeat {
         self.ended += u64::from(client.closing);
         let in_order = matches!(reason, CloseReason::ClosedByUs | CloseReason::ClosedByPeer);
         match (client.open, client.closing) {
+            // The driver had no more time for it.
+            (false, _) if reason == CloseReason::Evicted => {}
             (false, _) => self.failed.count(reason),
             (true, true) if in_order => {}
             (true, _) => self.lost.count(reason),

@@ -13,6 +13,8 @@ pub const UNDERWAY_MAX: u64 = 512;
 pub struct Plan {
     /// How many connections to hold.
     pub connections: u64,
+    /// Connections that the engine has room for, those in TIME-WAIT included.
+    pub slots: u64,
     /// From where to where: at least so many pairs. Past the last, the first is used again.
     pub flows: Flows,
     /// Connections opened a second, at a pace fixed beforehand; as fast as it goes unless given.

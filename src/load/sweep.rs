@@ -11,30 +11,41 @@ use crate::time::{Duration, Instant};
 /// How late a heartbeat is sent before it is counted as late.
 const LATE: Duration = Duration::from_millis(100);
 
-/// Sends a heartbeat on every connection in every period, spread evenly over it. When each is due is
-/// fixed when its period begins: neither a late answer nor a late round delays any of them.
+/// Sends a heartbeat on every connection in every period, spread evenly over it. When each is due
+/// follows from its slot: neither a late answer nor a late round delays any of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sweep {
     period: Duration,
     /// When this period began.
     began: Instant,
-    /// The slots of this period: each has its share of the time, also while no connection is in it.
+    /// The slots: each has its share of the time, also while no connection is in it.
     slots: u64,
-    slots_min: u64,
-    /// The slot that is next.
+    /// From one slot to the next, modulo their number.
+    stride: u64,
+    /// How many slots were passed in this period, and the slot that is next.
+    passed: u64,
     next: u64,
 }
 
 impl Sweep {
-    /// Over `slots` slots, or all that are in use if those are more, from `began` on.
+    /// Over `slots` slots one after the other, from `began` on.
     pub(super) fn new(period: Duration, slots: u64, began: Instant) -> Sweep {
-        let slots = slots.max(1);
-        Sweep { period, began, slots, slots_min: slots, next: 0 }
+        Sweep { period, began, slots: slots.max(1), stride: 1, passed: 0, next: 0 }
+    }
+
+    /// The same for slots of which only some are in use, neighbours: these too are spread evenly. From one
+    /// slot to the one behind it is the golden section of a period, which spreads any run of them.
+    pub(super) fn scattered(period: Duration, slots: u64, began: Instant) -> Sweep {
+        let sweep = Sweep::new(period, slots, began);
+        // In slots; 2^32 parts are a whole.
+        let section = u64::try_from((u128::from(sweep.slots) * 2_654_435_769) >> 32).unwrap_or(0);
+        let stride = (section..).find_map(|section| inverse(section, sweep.slots));
+        Sweep { stride: stride.unwrap_or(1), ..sweep }
     }
 
     /// When the next heartbeat is due.
     pub(super) fn due(&self) -> Instant {
-        self.began + share(self.period, self.next, self.slots)
+        self.began + share(self.period, self.passed, self.slots)
     }
 
     /// Sends the heartbeats due before `end`, and by now. Late ones are caught up with while no more
@@ -58,7 +69,7 @@ impl Sweep {
                 // Every flight is in use: again in the next round.
                 return;
             }
-            self.advance(round.engine.slots());
+            self.advance();
         }
     }
 
@@ -96,27 +107,43 @@ impl Sweep {
         }
     }
 
-    fn advance(&mut self, slots_used: u32) {
-        self.next += 1;
-        if self.next == self.slots {
+    fn advance(&mut self) {
+        self.next = (self.next + self.stride) % self.slots;
+        self.passed += 1;
+        if self.passed == self.slots {
             self.began = self.began + self.period;
-            self.slots = self.slots_min.max(u64::from(slots_used));
-            self.next = 0;
+            self.passed = 0;
         }
     }
+}
+
+/// What times `n` is 1 modulo `modulus`, if they have no divisor in common (Euclid's algorithm).
+fn inverse(n: u64, modulus: u64) -> Option<u64> {
+    let (mut old, mut rest) = (i128::from(n % modulus), i128::from(modulus));
+    let (mut factor, mut next) = (1_i128, 0_i128);
+    while rest != 0 {
+        let quotient = old / rest;
+        (old, rest) = (rest, old - quotient * rest);
+        (factor, next) = (next, factor - quotient * next);
+    }
+    let inverse = u64::try_from(factor.rem_euclid(i128::from(modulus))).ok()?;
+    (old == 1).then_some(inverse)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn each_slot_is_due_once_a_period_and_evenly() {
-        let mut sweep = Sweep::new(Duration::from_secs(1), 3, Instant::from_millis(500));
+        let mut sweep = Sweep::new(SECOND, 3, Instant::from_millis(500));
         let mut due = Vec::new();
-        for _ in 0..7 {
+        for n in 0..7 {
+            assert_eq!(sweep.next, n % 3);
             due.push(sweep.due().nanos());
-            sweep.advance(2);
+            sweep.advance();
         }
         let third = 333_333_333;
         let (first, second) = (500_000_000, 1_500_000_000);
@@ -129,18 +156,27 @@ mod tests {
             second + 2 * third,
             2_500_000_000,
         ];
-        assert!(
-            due.iter().zip(expected).all(|(due, expected)| due.abs_diff(expected) <= 1),
-            "{due:?}"
-        );
+        assert!(due.iter().zip(expected).all(|(due, at)| due.abs_diff(at) <= 1), "{due:?}");
     }
 
     #[test]
-    fn a_period_takes_in_the_slots_that_came_into_use() {
-        let mut sweep = Sweep::new(Duration::from_secs(1), 2, Instant::ZERO);
-        (0..2).for_each(|_| sweep.advance(4));
-        assert_eq!((sweep.due(), sweep.slots), (Instant::from_millis(1000), 4));
-        sweep.advance(4);
-        assert_eq!(sweep.due(), Instant::from_millis(1250));
+    fn any_run_of_slots_is_spread_over_the_period() {
+        for slots in [1, 2, 3, 10, 1_000, 10_007, 65_536, 315_000] {
+            let mut sweep = Sweep::scattered(SECOND, slots, Instant::ZERO);
+            let mut due = vec![None; usize::try_from(slots).unwrap()];
+            for _ in 0..slots {
+                let at = usize::try_from(sweep.next).unwrap();
+                assert_eq!(due[at].replace(sweep.due()), None, "slot {at} of {slots} comes once");
+                sweep.advance();
+            }
+            assert_eq!((sweep.next, sweep.due()), (0, Instant::ZERO + SECOND), "as before");
+            if slots < 10_000 {
+                continue;
+            }
+            let mut run: Vec<_> = due[300..400].iter().flatten().collect();
+            run.sort();
+            let gaps = run.windows(2).map(|pair| pair[1].since(*pair[0]));
+            assert!(gaps.max() < Some(SECOND / 25), "none is four times that of an even spread");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The machine's memory: large tables in mappings of their own, and hints to its caches.
 //!
-//! - [`array`]: a table of fixed size, in huge pages where the machine gives them
+//! - [`mod@array`]: a table of fixed size, in huge pages where the machine gives them
 //! - [`mod@prefetch`]: asks for a cache line before it is needed
 
 pub mod array;

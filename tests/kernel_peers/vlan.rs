@@ -106,6 +106,7 @@ fn exchange_heartbeats(tags: &'static [u8], connections: u32) -> Heartbeat {
     let period = Duration::from_millis(100);
     let plan = Plan {
         connections,
+        slots: connections,
         flows: Flows::new(&[(clients, 20)], &[target], connections).expect("enough"),
         rate: None,
         underway_max: UNDERWAY_MAX,
