@@ -12,6 +12,9 @@ use crate::wire::emit::Outgoing;
 use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::{self, Packet, Segment, SynOptions};
 
+/// How many frames the second pass is behind the first: longer than a bucket takes to come.
+const LAG: usize = 8;
+
 /// A frame on its way through the passes.
 pub(super) struct Received {
     frame: Frame,
@@ -24,9 +27,11 @@ impl<S: Service> Engine<S> {
     /// Takes the frames of `rx`, at most [`BATCH_MAX`], which leaves it empty; appends the answers
     /// to `tx`, within its capacity, and gives the other frames back to `pool`.
     ///
-    /// The frames go through in passes: parse and hash all, and prefetch the index; find the candidates,
-    /// and prefetch the records; then process all. The two cache misses that a random connection costs
-    /// then overlap with those of the others.
+    /// The frames go through in passes: parse, hash, and prefetch the bucket of the index; find the
+    /// candidate in the bucket, and prefetch its record; process. The two cache misses that a random
+    /// connection costs are then over before they are waited for. The second pass follows the first at
+    /// a distance of [`LAG`], since a processor has only so many misses under way at once: all of a batch
+    /// together would wait for each other.
     pub fn handle_frames<P: FramePool>(
         &mut self,
         now: Instant,
@@ -40,24 +45,16 @@ impl<S: Service> Engine<S> {
         for frame in rx.drain(..) {
             let packet = packet::parse(pool.bytes(&frame), self.config.mac);
             batch.push(Received { frame, packet, hash: 0, candidate: None });
-        }
-        for received in &mut batch {
-            match &received.packet {
-                Ok(packet) if !self.claims.admits(packet) => {
-                    received.packet = Err(DropReason::Unclaimed);
-                }
-                Ok(Packet::Tcp(segment)) => {
-                    received.hash = self.table.hash(&segment.flow);
-                    self.table.prefetch_index(received.hash);
-                }
-                _ => {}
+            if let Some(received) = batch.last_mut() {
+                self.hash(received);
+            }
+            let behind = batch.len().checked_sub(LAG);
+            if let Some(received) = behind.and_then(|behind| batch.get_mut(behind)) {
+                self.find_candidate(received);
             }
         }
-        for received in &mut batch {
-            if let Ok(Packet::Tcp(_)) = &received.packet {
-                received.candidate = self.table.candidate(received.hash);
-            }
-        }
+        let last = batch.len().saturating_sub(LAG - 1);
+        batch[last..].iter_mut().for_each(|received| self.find_candidate(received));
         let looked_up_at = self.table.changes();
         let mut output = Output::new(pool, tx);
         for Received { frame, packet, hash, candidate } in batch.drain(..) {
@@ -90,6 +87,29 @@ impl<S: Service> Engine<S> {
         }
         self.finish_batch(now, &mut output);
         self.batch = batch;
+    }
+
+    /// First pass: what is not to be looked at goes, and the bucket of the index is asked for.
+    #[inline(always)]
+    fn hash(&self, received: &mut Received) {
+        match &received.packet {
+            Ok(packet) if !self.claims.admits(packet) => {
+                received.packet = Err(DropReason::Unclaimed);
+            }
+            Ok(Packet::Tcp(segment)) => {
+                received.hash = self.table.hash(&segment.flow);
+                self.table.prefetch_index(received.hash);
+            }
+            _ => {}
+        }
+    }
+
+    /// Second pass: the bucket is there, and the record is asked for.
+    #[inline(always)]
+    fn find_candidate(&self, received: &mut Received) {
+        if let Ok(Packet::Tcp(_)) = &received.packet {
+            received.candidate = self.table.candidate(received.hash);
+        }
     }
 
     /// A segment that belongs to no connection: a SYN for a listener, one that brings a cookie back,

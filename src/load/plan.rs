@@ -6,7 +6,7 @@ use crate::wire::addr::Endpoint;
 
 /// How many connections may be being opened or closed at once, unless said otherwise: what the rings
 /// of both sides hold.
-pub const UNDERWAY_MAX: u64 = 512;
+pub const UNDERWAY_MAX: u64 = 1_024;
 
 /// What to do: open connections, hold them while heartbeats go over them, and close them in order.
 #[derive(Clone, Debug)]
