@@ -131,7 +131,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     claim::claim(&mut shards, &clock, &stop).map_err(refused)?;
     if args.status == Format::Text {
-        announce(args, &plan, &attachment);
+        announce(args, &plan, &attachment, &shards);
     }
     serve(args, &attachment, shards, clock, &stop).map_err(failed)
 }
@@ -224,7 +224,7 @@ fn listener(url: &ListenUrl, liveness: &liveness::Args) -> anyhow::Result<Listen
 }
 
 /// Says what was attached, and where.
-fn announce(args: &Args, plan: &Plan, attachment: &Attachment) {
+fn announce(args: &Args, plan: &Plan, attachment: &Attachment, shards: &[ServeShard]) {
     let interface = attachment.interface();
     let mac = claim::text(interface.mac);
     let copy = if attachment.zero_copy() { "zero-copy" } else { "copy mode" };
@@ -239,6 +239,9 @@ fn announce(args: &Args, plan: &Plan, attachment: &Attachment) {
     ));
     if let Some(reason) = attachment.program().fallback_reason() {
         say(format_args!("  native mode was refused: {reason}"));
+    }
+    if let Some(pages) = shards.iter().map(|shard| shard.engine.page_kind()).max() {
+        say(format_args!("  keeps connections in {pages}"));
     }
     for cidr in &args.address {
         say(format_args!("  owns {}", cidr.addr));

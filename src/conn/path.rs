@@ -24,6 +24,8 @@ pub struct Path {
 pub struct Paths {
     entries: Vec<(Path, u32)>,
     free: Vec<u16>,
+    /// The one that was acquired last: most likely the next one, too.
+    last: u16,
     index: HashTable<u16>,
     hasher: SipHasher13,
 }
@@ -34,6 +36,7 @@ impl Paths {
         Paths {
             entries: Vec::with_capacity(PATHS_MAX),
             free: Vec::with_capacity(PATHS_MAX),
+            last: 0,
             index: HashTable::with_capacity(PATHS_MAX),
             hasher: SipHasher13::new_with_key(key),
         }
@@ -41,6 +44,17 @@ impl Paths {
 
     /// The number of `path`, counted once more, or `None` when all [`PATHS_MAX`] are in use.
     pub fn acquire(&mut self, path: Path) -> Option<u16> {
+        if let Some((last, users @ 1..)) = self.entries.get_mut(usize::from(self.last))
+            && *last == path
+        {
+            *users += 1;
+            return Some(self.last);
+        }
+        self.last = self.look_up(path)?;
+        Some(self.last)
+    }
+
+    fn look_up(&mut self, path: Path) -> Option<u16> {
         let hash = hash(self.hasher, &path);
         if let Some(&slot) = self.index.find(hash, |&slot| self.entries[slot as usize].0 == path) {
             self.entries[slot as usize].1 += 1;

@@ -54,6 +54,7 @@ use crate::conn::record::State;
 use crate::conn::slab::ConnId;
 use crate::conn::table::{OutOfMemory, Table};
 use crate::conn::wheel::Wheel;
+use crate::memory::array::PageKind;
 use crate::service::{Service, ServiceState};
 use crate::tcp::CloseReason;
 use crate::tcp::cookie::CookieJar;
@@ -218,6 +219,11 @@ impl<S: Service> Engine<S> {
     /// How many slots were ever used: every connection is in one below.
     pub fn slots(&self) -> u32 {
         self.table.slab.touched()
+    }
+
+    /// The pages that the tables of connections are in.
+    pub fn page_kind(&self) -> PageKind {
+        self.table.page_kind()
     }
 
     /// What happened so far.

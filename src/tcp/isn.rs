@@ -3,7 +3,6 @@
 use crate::time::Instant;
 use crate::wire::addr::{FlowKey, Secret};
 use crate::wire::seq::SeqNumber;
-use core::hash::{Hash, Hasher};
 use siphasher::sip::SipHasher24;
 
 /// Makes initial sequence numbers that nobody who lacks the secret can predict.
@@ -20,10 +19,8 @@ impl IsnGenerator {
     /// where M counts about every 4 microseconds (here 4.096) and F is SipHash-2-4.
     #[expect(clippy::cast_possible_truncation, reason = "both terms are modulo 2^32")]
     pub fn isn(&self, flow: &FlowKey, now: Instant) -> SeqNumber {
-        let mut hasher = self.0;
-        flow.remote.hash(&mut hasher);
-        flow.local.hash(&mut hasher);
-        SeqNumber(hasher.finish() as u32) + (now.nanos() >> 12) as u32
+        let offset = flow.hashed(|bytes| self.0.hash(bytes));
+        SeqNumber(offset as u32) + (now.nanos() >> 12) as u32
     }
 }
 

@@ -140,6 +140,26 @@ pub struct FlowKey {
     pub local: Endpoint,
 }
 
+impl FlowKey {
+    /// Has `hash` look at the key as bytes, which no other key has.
+    #[inline]
+    pub(crate) fn hashed<R>(&self, hash: impl FnOnce(&[u8]) -> R) -> R {
+        let [a, b] = self.remote.port.to_le_bytes();
+        let [c, d] = self.local.port.to_le_bytes();
+        if self.remote.addr.is_v4() {
+            // What all mapped addresses share need not be hashed: two rounds instead of five.
+            let [e, f, g, h] = self.remote.addr.v4_octets();
+            let [i, j, k, l] = self.local.addr.v4_octets();
+            return hash(&[a, b, c, d, e, f, g, h, i, j, k, l]);
+        }
+        let mut bytes = [0; 36];
+        bytes[..4].copy_from_slice(&[a, b, c, d]);
+        bytes[4..20].copy_from_slice(&self.remote.addr.0);
+        bytes[20..].copy_from_slice(&self.local.addr.0);
+        hash(&bytes)
+    }
+}
+
 /// A secret that attackers must not know, drawn from the system's random source at start.
 #[derive(Clone, Copy)]
 pub struct Secret(pub [u8; 16]);
@@ -164,19 +184,7 @@ impl FlowHasher {
     /// The hash of `flow`.
     #[inline]
     pub fn hash(&self, flow: &FlowKey) -> u64 {
-        let [a, b] = flow.remote.port.to_le_bytes();
-        let [c, d] = flow.local.port.to_le_bytes();
-        if flow.remote.addr.is_v4() {
-            // What all mapped addresses share need not be hashed: two rounds instead of five.
-            let [e, f, g, h] = flow.remote.addr.v4_octets();
-            let [i, j, k, l] = flow.local.addr.v4_octets();
-            return self.0.hash(&[a, b, c, d, e, f, g, h, i, j, k, l]);
-        }
-        let mut bytes = [0; 36];
-        bytes[..4].copy_from_slice(&[a, b, c, d]);
-        bytes[4..20].copy_from_slice(&flow.remote.addr.0);
-        bytes[20..].copy_from_slice(&flow.local.addr.0);
-        self.0.hash(&bytes)
+        flow.hashed(|bytes| self.0.hash(bytes))
     }
 }
 
