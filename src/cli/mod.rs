@@ -45,6 +45,7 @@ mod signals;
 mod status;
 mod summary;
 
+use crate::memory::heap::map_large_blocks;
 use anyhow::anyhow;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -108,6 +109,7 @@ fn report(summary: &Summary, path: Option<&Path>) -> Result<(), Failure> {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    map_large_blocks();
     let outcome = match Cli::try_parse() {
         Ok(Cli { verb: Verb::Serve(args) }) => serve::run(&args),
         Ok(Cli { verb: Verb::Demo(args) }) => demo::run(&args),

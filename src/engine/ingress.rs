@@ -30,7 +30,7 @@ impl<S: Service> Engine<S> {
     /// The frames go through in passes: parse, hash, and prefetch the bucket of the index; find the
     /// candidate in the bucket, and prefetch its record; process. The two cache misses that a random
     /// connection costs are then over before they are waited for. The second pass follows the first at
-    /// a distance of [`LAG`], since a processor has only so many misses under way at once: all of a batch
+    /// a distance of eight frames, since a processor has only so many misses under way at once: all of a batch
     /// together would wait for each other.
     pub fn handle_frames<P: FramePool>(
         &mut self,

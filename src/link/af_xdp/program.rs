@@ -5,7 +5,6 @@
 //! frames that are taken are dropped where no socket waits for them.
 //!
 //! The object is compiled from C and committed; `scripts/build-xdp.sh --check` compares the two.
-#![allow(unsafe_code, reason = "malloc_trim is a C function")]
 
 mod error;
 mod verdict;
@@ -98,16 +97,6 @@ pub struct SteerProgram {
     fallback_reason: Option<String>,
 }
 
-/// Gives back the pages that loading took and freed: aya reads all of the kernel's type information,
-/// which is some 90 MB that the allocator would keep resident.
-fn return_freed_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim only gives back pages without a live allocation (malloc_trim(3)).
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 impl SteerProgram {
     /// Loads the program for an interface, and attaches nothing yet.
     ///
@@ -146,7 +135,6 @@ impl SteerProgram {
         steer(&mut ebpf)
             .load()
             .map_err(|error| AttachError::from_load(interface, &error.into()))?;
-        return_freed_memory();
         Ok(SteerProgram {
             ebpf,
             interface: interface.to_owned(),
