@@ -5,6 +5,7 @@ use super::checksum::{self, Sum};
 use super::ethernet::EthernetHeader;
 use super::packet::{Flags, SynOptions};
 use super::seq::SeqNumber;
+use smoltcp::wire::{IPV4_HEADER_LEN, IPV6_HEADER_LEN, TCP_HEADER_LEN};
 
 /// The initial time to live of every packet, as RFC 1700 recommends.
 ///
@@ -32,12 +33,6 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
 }
 
-/// The length of an IPv4 header without options, in bytes (RFC 791 section 3.1).
-pub(super) const IPV4_LEN: usize = 20;
-/// The length of the fixed IPv6 header, in bytes (RFC 8200 section 3).
-const IPV6_LEN: usize = 40;
-/// The length of a TCP header without options, in bytes (RFC 9293 section 3.1).
-pub(super) const TCP_LEN: usize = 20;
 /// The length of all [`SynOptions`], in bytes.
 const OPTIONS_MAX: usize = 12;
 
@@ -52,17 +47,17 @@ pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
         true => options(&segment.options),
         false => ([0; OPTIONS_MAX], 0),
     };
-    let tcp_len = TCP_LEN + options_len + segment.payload.len();
+    let tcp_len = TCP_HEADER_LEN + options_len + segment.payload.len();
     let (ip_len, rest) = match source.is_v4() {
         true => {
             let (header, rest) = packet.split_first_chunk_mut()?;
-            *header = ipv4_header(source, target, u16::try_from(IPV4_LEN + tcp_len).ok()?);
-            (IPV4_LEN, rest)
+            *header = ipv4_header(source, target, u16::try_from(IPV4_HEADER_LEN + tcp_len).ok()?);
+            (IPV4_HEADER_LEN, rest)
         }
         false => {
             let (header, rest) = packet.split_first_chunk_mut()?;
             *header = ipv6_header(source, target, u16::try_from(tcp_len).ok()?);
-            (IPV6_LEN, rest)
+            (IPV6_HEADER_LEN, rest)
         }
     };
     let (header, rest) = rest.split_first_chunk_mut()?;
@@ -84,7 +79,7 @@ pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
 
 /// An IPv4 header; nothing is ever fragmented (RFC 791 section 3.1, RFC 6864 section 4.1).
 #[inline(always)]
-fn ipv4_header(source: &Address, target: &Address, total_len: u16) -> [u8; IPV4_LEN] {
+fn ipv4_header(source: &Address, target: &Address, total_len: u16) -> [u8; IPV4_HEADER_LEN] {
     const VERSION_AND_LENGTH: u64 = 0x45;
     const DONT_FRAGMENT: u64 = 0x4000;
     let target = u32::from_be_bytes(target.v4_octets());
@@ -98,8 +93,8 @@ fn ipv4_header(source: &Address, target: &Address, total_len: u16) -> [u8; IPV4_
 }
 
 /// An IPv6 header without a flow label (RFC 8200 section 3).
-fn ipv6_header(source: &Address, target: &Address, payload_len: u16) -> [u8; IPV6_LEN] {
-    let mut header = [0; IPV6_LEN];
+fn ipv6_header(source: &Address, target: &Address, payload_len: u16) -> [u8; IPV6_HEADER_LEN] {
+    let mut header = [0; IPV6_HEADER_LEN];
     header[0] = 0x60;
     header[4..6].copy_from_slice(&payload_len.to_be_bytes());
     header[6..8].copy_from_slice(&[checksum::TCP, HOP_LIMIT]);
@@ -110,7 +105,7 @@ fn ipv6_header(source: &Address, target: &Address, payload_len: u16) -> [u8; IPV
 
 /// A TCP header (RFC 9293 section 3.1); `sum` is of everything else that its checksum covers.
 #[inline(always)]
-fn tcp_header(segment: &Outgoing<'_>, options_len: usize, sum: Sum) -> [u8; TCP_LEN] {
+fn tcp_header(segment: &Outgoing<'_>, options_len: usize, sum: Sum) -> [u8; TCP_HEADER_LEN] {
     let Flags { fin, syn, rst, ack } = segment.flags;
     // A reset resets, whatever else is asked for, and a SYN opens.
     let (fin, syn) = (fin && !syn && !rst, syn && !rst);
@@ -120,7 +115,7 @@ fn tcp_header(segment: &Outgoing<'_>, options_len: usize, sum: Sum) -> [u8; TCP_
         | u64::from(rst) << 2
         | u64::from(push) << 3
         | u64::from(ack) << 4;
-    let words = (TCP_LEN + options_len) as u64 / 4;
+    let words = (TCP_HEADER_LEN + options_len) as u64 / 4;
     let first = u64::from(segment.flow.local.port) << 48
         | u64::from(segment.flow.remote.port) << 32
         | u64::from(segment.seq.0);

@@ -16,7 +16,7 @@ fn by_smoltcp(segment: &Outgoing<'_>) -> Vec<u8> {
     let (source, target) = (segment.flow.local.addr, segment.flow.remote.addr);
     let mut packet;
     let start = if source.is_v4() {
-        packet = vec![0; IPV4_LEN + tcp_len];
+        packet = vec![0; IPV4_HEADER_LEN + tcp_len];
         let repr = Ipv4Repr {
             src_addr: source.v4_octets().into(),
             dst_addr: target.v4_octets().into(),
@@ -25,9 +25,9 @@ fn by_smoltcp(segment: &Outgoing<'_>) -> Vec<u8> {
             hop_limit: HOP_LIMIT,
         };
         repr.emit(&mut Ipv4Packet::new_unchecked(&mut packet), &checksums);
-        IPV4_LEN
+        IPV4_HEADER_LEN
     } else {
-        packet = vec![0; IPV6_LEN + tcp_len];
+        packet = vec![0; IPV6_HEADER_LEN + tcp_len];
         let repr = Ipv6Repr {
             src_addr: source.0.into(),
             dst_addr: target.0.into(),
@@ -36,7 +36,7 @@ fn by_smoltcp(segment: &Outgoing<'_>) -> Vec<u8> {
             hop_limit: HOP_LIMIT,
         };
         repr.emit(&mut Ipv6Packet::new_unchecked(&mut packet));
-        IPV6_LEN
+        IPV6_HEADER_LEN
     };
     let (source, target): (IpAddress, IpAddress) = (source.to_ip().into(), target.to_ip().into());
     tcp.emit(&mut TcpPacket::new_unchecked(&mut packet[start..]), &source, &target, &checksums);
@@ -107,7 +107,7 @@ proptest! {
             return Ok(());
         }
         // The padding of options is where we like it.
-        let start = if v4 { IPV4_LEN } else { IPV6_LEN };
+        let start = if v4 { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN };
         let tcp = TcpPacket::new_checked(&packet[start..]).unwrap();
         let addresses = [segment.flow.local, segment.flow.remote];
         let [source, target]: [IpAddress; 2] = addresses.map(|end| end.addr.to_ip().into());

@@ -6,15 +6,15 @@
 
 use super::addr::{Address, Endpoint, FlowKey};
 use super::checksum::Sum;
-use super::emit::{IPV4_LEN, TCP_LEN};
 use super::ethernet::{self, Mac, be16};
 use super::icmp_error::{self, IcmpError};
 use super::seq::SeqNumber;
 use crate::drops::DropReason;
 use core::ops::Range;
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, Icmpv4Packet, Icmpv6Message, Icmpv6Packet,
-    IpAddress, IpProtocol, Ipv6Packet, NdiscNeighborFlags, TcpOption,
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, IPV4_HEADER_LEN, IPV6_HEADER_LEN,
+    Icmpv4Packet, Icmpv6Message, Icmpv6Packet, IpAddress, IpProtocol, Ipv6Packet,
+    NdiscNeighborFlags, TCP_HEADER_LEN, TcpOption,
 };
 
 /// What a frame holds.
@@ -176,10 +176,10 @@ fn parse_ipv4(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
     let (first, second, target) = split(bytes)?;
     let header_len = (first >> 56 & 0x0f) as usize * 4;
     let total_len = (first >> 32 & 0xffff) as usize;
-    if first >> 60 != 4 || header_len < IPV4_LEN {
+    if first >> 60 != 4 || header_len < IPV4_HEADER_LEN {
         return Err(DropReason::HeaderLength);
     }
-    let options = bytes.get(IPV4_LEN..header_len).ok_or(DropReason::Truncated)?;
+    let options = bytes.get(IPV4_HEADER_LEN..header_len).ok_or(DropReason::Truncated)?;
     if total_len < header_len || total_len > bytes.len() {
         return Err(DropReason::LengthMismatch);
     }
@@ -216,14 +216,14 @@ fn parse_ipv4(frame: &[u8], ethernet_len: usize) -> Result<Packet, DropReason> {
 
 fn parse_ipv6(frame: &[u8], ethernet_len: usize, to_group: bool) -> Result<Packet, DropReason> {
     let bytes = &frame[ethernet_len..];
-    if bytes.len() < smoltcp::wire::IPV6_HEADER_LEN {
+    if bytes.len() < IPV6_HEADER_LEN {
         return Err(DropReason::Truncated);
     }
     let packet = Ipv6Packet::new_unchecked(bytes);
     if packet.version() != 6 {
         return Err(DropReason::HeaderLength);
     }
-    let start = ethernet_len + smoltcp::wire::IPV6_HEADER_LEN;
+    let start = ethernet_len + IPV6_HEADER_LEN;
     let end = start + usize::from(packet.payload_len());
     if end > frame.len() {
         return Err(DropReason::LengthMismatch);
@@ -368,11 +368,11 @@ fn parse_tcp(frame: &[u8], ip: &Ip) -> Result<Packet, DropReason> {
     let bytes = frame.get(ip.payload.clone()).unwrap_or_default();
     let (first, second, third) = split(bytes)?;
     let header_len = (second >> 28 & 0x0f) as usize * 4;
-    let Some(options) = bytes.get(TCP_LEN..header_len) else {
+    let Some(options) = bytes.get(TCP_HEADER_LEN..header_len) else {
         return Err(DropReason::HeaderLength);
     };
     let sum = Sum::pseudo_header(&ip.source, &ip.target, bytes.len())
-        .and(Sum::of(&bytes[TCP_LEN..]))
+        .and(Sum::of(&bytes[TCP_HEADER_LEN..]))
         .plus_long(first)
         .plus_long(second)
         .plus(third);
