@@ -199,11 +199,11 @@ impl<S: Service> Engine<S> {
     /// The first connection in slot `cursor` or after it, and `cursor` set past it: to go through
     /// all connections in pieces, while they come and go.
     pub fn connection_from(&self, cursor: &mut u32) -> Option<ConnId> {
-        while *cursor < self.table.slab.touched() {
+        while *cursor < self.slots() {
             let slot = *cursor;
             *cursor += 1;
-            if self.table.slab[slot].state != State::Free {
-                return Some(self.table.slab.id(slot));
+            if let Some(id) = self.connection_at(slot) {
+                return Some(id);
             }
         }
         None
@@ -211,8 +211,7 @@ impl<S: Service> Engine<S> {
 
     /// The connection in slot `slot`, if there is one.
     pub fn connection_at(&self, slot: u32) -> Option<ConnId> {
-        let is_used =
-            slot < self.table.slab.touched() && self.table.slab[slot].state != State::Free;
+        let is_used = slot < self.slots() && self.table.slab[slot].state != State::Free;
         is_used.then(|| self.table.slab.id(slot))
     }
 
