@@ -2,7 +2,7 @@
 //! by side, each on the connections with its own tag.
 //!
 //! A new one is a module of this layer with a type that implements [`Service`], a variant of
-//! [`Builtin`], of [`Setup`] and of [`Instance`], and a line in [`Setup::parse`].
+//! [`Builtin`], of [`Setup`] and of `Instance`, and a line in [`Setup::parse`].
 
 use super::discard::Discard;
 use super::echo::Echo;
