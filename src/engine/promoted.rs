@@ -34,7 +34,10 @@ impl<S: Service> Engine<S> {
             return None;
         }
         let flight = conn.flight;
-        let in_flight = if flight == NONE { &[][..] } else { self.flights.payload(flight) };
+        let in_flight = match flight {
+            NONE => &[][..],
+            flight => self.flights.payload(flight, &self.outbox.payloads),
+        };
         let handover = Handover::of(conn, self.table.flow(slot));
         let Some(index) = self.promoted.promote(slot, &handover, in_flight, now) else {
             self.counters.promotions_refused += 1;
@@ -154,7 +157,7 @@ impl<S: Service> Engine<S> {
     /// Gives the service what is not read. Returns whether it left some of it.
     fn deliver(&mut self, slot: u32, index: u32, now: Instant) -> bool {
         loop {
-            let Engine { promoted, table, classes, service, scratch, .. } = self;
+            let Engine { promoted, table, classes, service, scratch, outbox, .. } = self;
             let promoted = &mut promoted[index].promoted;
             let id = table.slab.id(slot);
             let conn = &mut table.slab[slot];
@@ -176,6 +179,7 @@ impl<S: Service> Engine<S> {
                     output: &mut scratch[..room],
                     written: 0,
                     closing: false,
+                    outbox,
                 };
                 consumed = service.on_data(&mut context, unread).min(len);
                 answer = Answer { written: context.written, closing: context.closing };

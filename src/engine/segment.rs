@@ -334,6 +334,7 @@ impl<S: Service> Engine<S> {
             output: &mut self.scratch[..room.max(answer.written)],
             written: answer.written,
             closing: answer.closing,
+            outbox: &mut self.outbox,
         };
         let result = call(&mut self.service, &mut context);
         *answer = Answer { written: context.written, closing: context.closing };

@@ -1,6 +1,7 @@
 //! The line service against a plain model, in any pieces and with any room.
 
 use super::*;
+use crate::conn::outbox::{Limits, Outbox};
 use crate::conn::record::State;
 use crate::conn::slab::{ConnId, Slab};
 use crate::service::ServiceState;
@@ -29,6 +30,7 @@ impl Line {
     /// One call with `room` bytes to answer in; returns how much was consumed.
     fn feed(&mut self, bytes: &[u8], room: usize) -> usize {
         let mut output = vec![0; room];
+        let mut outbox = Outbox::new(Limits::NOTHING, 0).expect("room for nothing");
         let mut context = Context {
             id: any_id(),
             now: Instant::ZERO,
@@ -37,6 +39,7 @@ impl Line {
             output: &mut output,
             written: 0,
             closing: false,
+            outbox: &mut outbox,
         };
         let consumed = on_data(&mut context, bytes);
         let (written, closing) = (context.written, context.closing);

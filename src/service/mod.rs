@@ -10,7 +10,10 @@
 pub mod builtin;
 pub mod line;
 
+use crate::conn::broadcast::Audience;
+use crate::conn::delivery::{Full, Sender};
 use crate::conn::flight::FLIGHT_LEN_MAX;
+use crate::conn::outbox::Outbox;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::time::Instant;
@@ -47,6 +50,13 @@ pub trait Service {
         let _ = (id, tag, state, reason);
     }
 
+    /// Whether connection `id`, one of those with `tag`, belongs to the [`Audience::Topic`] `topic`. It is
+    /// asked for each connection of that tag when something is broadcast to the topic.
+    fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
+        let _ = (topic, id, tag, state);
+        false
+    }
+
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,
     /// where none can be promoted (`Config::promoted_max` is 0).
     /// A service that answers should not ask for more than it can answer in one flight, which is the
@@ -66,6 +76,7 @@ pub struct Context<'a> {
     pub(crate) output: &'a mut [u8],
     pub(crate) written: usize,
     pub(crate) closing: bool,
+    pub(crate) outbox: &'a mut Outbox,
 }
 
 impl Context<'_> {
@@ -106,5 +117,31 @@ impl Context<'_> {
     /// with a reset.
     pub fn close(&mut self) {
         self.closing = true;
+    }
+
+    /// Has `bytes` sent to connection `to`, all or nothing, soon and behind those pushed to it before.
+    /// What becomes of it is counted (`pushes_sent` and others in [`crate::engine::counters::Counters`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], when there is no room for it among what is to be sent.
+    pub fn push(&mut self, to: ConnId, bytes: &[u8]) -> Result<(), Full> {
+        self.outbox.push(to, bytes, Sender::Nobody, self.now)
+    }
+
+    /// As [`Context::push`] to each connection of `to`, with the bytes kept once. Returns for how many it
+    /// was accepted: for those from the front, until there was no more room.
+    pub fn push_all(&mut self, to: impl IntoIterator<Item = ConnId>, bytes: &[u8]) -> usize {
+        self.outbox.push_all(to, bytes, self.now)
+    }
+
+    /// Has `bytes` sent to every connection of `audience`, behind the broadcasts before it, with the bytes
+    /// kept once. It looks at all connections for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], when there are too many broadcasts, or there is no room for the bytes.
+    pub fn broadcast(&mut self, audience: Audience, bytes: &[u8]) -> Result<(), Full> {
+        self.outbox.broadcast(audience, bytes, None)
     }
 }

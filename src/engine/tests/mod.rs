@@ -12,12 +12,14 @@
 //! - `sources`: addresses that no host sends from
 //! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `promotion`: connections that a whole TCP socket carries for a while
+//! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
 mod active;
 mod attack;
+mod broadcast;
 mod claims;
 mod closing;
 mod command;
@@ -36,6 +38,7 @@ mod paths;
 mod peer;
 mod prefixes;
 mod promotion;
+mod push;
 mod simultaneous;
 mod sources;
 mod time_wait;
