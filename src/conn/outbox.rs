@@ -236,8 +236,7 @@ impl Outbox {
         sender: Sender,
         since: Tick,
     ) -> Result<u32, Sender> {
-        let is_full = self.deliveries.len() >= self.limits.deliveries_max as usize;
-        if is_full && self.free.is_empty() {
+        if self.is_full() {
             return Err(sender);
         }
         let delivery = Some(Delivery { to, errand, since, sender, next: NONE });
@@ -390,6 +389,11 @@ impl Outbox {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.fresh.first == NONE && self.turns.is_empty() && self.broadcasts.is_idle()
+    }
+
+    /// Whether there are as many deliveries as there can be.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.limits.deliveries_max as usize
     }
 
     /// Deliveries that were accepted and not yet made.

@@ -21,6 +21,10 @@ const LARGEST: u32 = 1 << (ORDERS - 1);
 /// The longest payload, in bytes.
 pub const PAYLOAD_LEN_MAX: usize = GRANULE * LARGEST as usize;
 
+/// The same, as a number of the settings.
+const LARGEST_LEN: u32 = 65_536;
+const _: () = assert!(PAYLOAD_LEN_MAX == LARGEST_LEN as usize);
+
 /// Names a payload for as long as it is referred to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Payload(u32);
@@ -60,7 +64,7 @@ impl Payloads {
     ///
     /// When there is not so much address space.
     pub fn new(bytes: u32) -> Result<Payloads, Errno> {
-        let largest = bytes.div_ceil(LARGEST * GRANULE as u32);
+        let largest = bytes.div_ceil(LARGEST_LEN);
         let granules = largest * LARGEST;
         let mut payloads = Payloads {
             bytes: vec![0; granules as usize * GRANULE],
@@ -76,7 +80,7 @@ impl Payloads {
 
     /// The address space of [`Payloads::new`] with this argument, in bytes.
     pub fn memory_max(bytes: u32) -> u64 {
-        let granules = bytes.div_ceil(LARGEST * GRANULE as u32) * LARGEST;
+        let granules = bytes.div_ceil(LARGEST_LEN) * LARGEST;
         u64::from(granules) * (GRANULE + size_of::<Block>()) as u64
     }
 
@@ -212,7 +216,7 @@ mod tests {
         fn no_two_payloads_overlap_and_all_room_comes_back(
             steps in proptest::collection::vec((0..3_000usize, 0..6u8, any::<u8>()), 1..300),
         ) {
-            let mut payloads = Payloads::new(2 * PAYLOAD_LEN_MAX as u32).unwrap();
+            let mut payloads = Payloads::new(2 * LARGEST_LEN).unwrap();
             let mut model: Vec<(Payload, Vec<u8>)> = Vec::new();
             for (len, kind, byte) in steps {
                 if kind < 4 {

@@ -97,6 +97,11 @@ impl<S: Service> Engine<S> {
         self.outbox.broadcast(audience, bytes, report)
     }
 
+    /// Whether another push would be accepted, if there is room for its bytes.
+    pub fn has_room_for_pushes(&self) -> bool {
+        !self.outbox.is_full()
+    }
+
     /// When [`Engine::handle_pushes`] has something to do.
     pub(super) fn pushes_due(&self, now: Instant) -> Option<Instant> {
         if self.outbox.is_empty() {
