@@ -29,6 +29,7 @@ mod lossy;
 mod many;
 mod network;
 mod options;
+mod push;
 mod refusals;
 mod server;
 mod steering;
