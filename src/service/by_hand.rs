@@ -1,6 +1,7 @@
 //! A connection without an engine, for tests of services: fed and drained by hand.
 
 use super::{Answer, Context, Service, ServiceState, Wake};
+use crate::conn::outbox::{Limits, Outbox};
 use crate::conn::record::State;
 use crate::conn::slab::{ConnId, Slab};
 use crate::time::Instant;
@@ -18,6 +19,7 @@ pub(crate) struct ByHand {
     pub(crate) asked: Answer,
     /// When the service is to be woken.
     pub(crate) wake: Option<Instant>,
+    outbox: Outbox,
 }
 
 impl ByHand {
@@ -33,6 +35,7 @@ impl ByHand {
             sent: Vec::new(),
             asked: Answer::default(),
             wake: None,
+            outbox: Outbox::new(Limits::NOTHING, 0).expect("room for nothing"),
         }
     }
 
@@ -46,6 +49,7 @@ impl ByHand {
             flow: self.flow,
             state: &mut self.state,
             output: &mut output,
+            outbox: &mut self.outbox,
             answer: Answer { written: 0, wants_room: false, ..self.asked },
         };
         let result = call(&mut context);

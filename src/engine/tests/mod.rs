@@ -12,6 +12,7 @@
 //! - `sources`: addresses that no host sends from
 //! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `promotion`: connections that a whole TCP socket carries for a while
+//! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
 //! - `wakes`, `room`: what services wait for
 
@@ -19,6 +20,7 @@
 
 mod active;
 mod attack;
+mod broadcast;
 mod claims;
 mod closing;
 mod command;
@@ -37,6 +39,7 @@ mod paths;
 mod peer;
 mod prefixes;
 mod promotion;
+mod push;
 mod room;
 mod simultaneous;
 mod sources;
