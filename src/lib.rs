@@ -135,8 +135,9 @@
 //! ```
 //!
 //! What is longer than [`service::Context::room`] is sent in pieces: the service sends what fits, asks
-//! for [`service::Context::want_room`], and goes on when it is called. Other threads change what they
-//! like about a connection by its [`conn::slab::ConnId`].
+//! for [`service::Context::want_room`], and goes on when it is called. Other threads send to connections
+//! by their [`conn::slab::ConnId`], to all of them, change their keepalive and close them through a
+//! [`shard::mailbox::Handle`], as `examples/heartbeat.rs` does.
 //!
 //! ARCHITECTURE.md in the repository is the map of this crate.
 
