@@ -157,16 +157,11 @@ impl<S: Service> Engine<S> {
             self.scratch = scratch;
             return;
         }
-        let mut flight = self.table.slab[slot].flight;
-        if flight == NONE {
-            let Some(fresh) = self.flights.insert(slot) else {
-                return;
-            };
-            flight = fresh;
-            self.table.slab[slot].flight = flight;
-            self.flights[flight].since = Tick::of(now);
-            self.restart_flight_timer(flight, now);
-        }
+        let flight = match self.table.slab[slot].flight {
+            NONE => self.start_flight(slot, now),
+            flight => Some(flight),
+        };
+        let Some(flight) = flight else { return };
         let sent_before = usize::from(self.flights[flight].len);
         self.flights.append(flight, &self.scratch[..len]);
         if fin {
@@ -176,6 +171,15 @@ impl<S: Service> Engine<S> {
             self.set_state(slot, closed);
         }
         self.send_flight(slot, sent_before, usize::MAX, output);
+    }
+
+    /// Gives the connection in `slot`, which has none, an empty flight, if there is one.
+    pub(super) fn start_flight(&mut self, slot: u32, now: Instant) -> Option<u32> {
+        let flight = self.flights.insert(slot)?;
+        self.table.slab[slot].flight = flight;
+        self.flights[flight].since = Tick::of(now);
+        self.restart_flight_timer(flight, now);
+        Some(flight)
     }
 
     /// Sends the flight of `slot` from byte `from` on, in at most `segments` segments; its FIN goes
