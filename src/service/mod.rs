@@ -71,8 +71,9 @@ pub trait Service {
         let _ = (id, tag, state, reason);
     }
 
-    /// Whether connection `id`, one of those with `tag`, belongs to the [`Audience::Topic`] `topic`. It is
-    /// asked for each connection of that tag when something is broadcast to the topic.
+    /// Whether connection `id`, one of those with `tag`, belongs to the topic `topic` of an
+    /// [`Audience`](crate::conn::broadcast::Audience). It is asked for each connection of that tag when
+    /// something is broadcast to the topic.
     fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
         let _ = (topic, id, tag, state);
         false
