@@ -127,8 +127,10 @@ fn assert_summary(json: &str, link: &str, connections: u64, heartbeats: u64) {
             bytes => {
                 assert_eq!(link, "veth");
                 let bytes = bytes.as_f64().expect("a number");
-                // Each has a record of 64 bytes at least, and few of them share each page of tables.
-                assert!((64.0..400.0).contains(&bytes), "{json}");
+                // Each has a record of 64 bytes at least, and few of them share each page of tables; and
+                // the code of a debug build is paged in while they connect.
+                let once = 400_000.0 / f64::from(u32::try_from(connections).expect("a few"));
+                assert!((64.0..200.0 + once).contains(&bytes), "{json}");
             }
         }
     }
