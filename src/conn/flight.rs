@@ -34,6 +34,8 @@ pub struct Flight {
     pub since: Tick,
     /// When it is sent again.
     pub deadline: Tick,
+    /// Whether the service waits for it to be acknowledged, to send more.
+    pub wants_room: bool,
     links: Links,
     /// Where the bytes are, if they are not its own, and from which one on.
     shared: Option<Payload>,
@@ -102,6 +104,7 @@ impl Flights {
             retries: 0,
             since: Tick(0),
             deadline: Tick(0),
+            wants_room: false,
             links: Links::UNLINKED,
             shared: None,
             start: 0,

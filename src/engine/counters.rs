@@ -42,6 +42,8 @@ pub struct Counters {
     pub promotions: u64,
     /// Connections that needed promotion when every place was taken, each time it happened.
     pub promotions_refused: u64,
+    /// Profiles that services asked for and did not get, because there were too many others.
+    pub profiles_refused: u64,
     /// Connections now promoted.
     pub promoted: u64,
     /// Pushed to a connection, and sent at once.
@@ -93,7 +95,7 @@ impl Counters {
 
     /// What happened besides frames, drops, and ends of connections: names, as in status lines and in
     /// JSON, with their counts.
-    pub fn events(&self) -> [(&'static str, u64); 21] {
+    pub fn events(&self) -> [(&'static str, u64); 22] {
         [
             ("accepted", self.accepted),
             ("connected", self.connected),
@@ -111,6 +113,7 @@ impl Counters {
             ("cookies_accepted", self.cookies_accepted),
             ("promotions", self.promotions),
             ("promotions_refused", self.promotions_refused),
+            ("profiles_refused", self.profiles_refused),
             ("pushes_sent", self.pushes_sent),
             ("pushes_queued", self.pushes_queued),
             ("pushes_full", self.pushes_full),
@@ -140,6 +143,7 @@ impl Counters {
         self.resets += other.resets;
         self.promotions += other.promotions;
         self.promotions_refused += other.promotions_refused;
+        self.profiles_refused += other.profiles_refused;
         self.promoted += other.promoted;
         self.pushes_sent += other.pushes_sent;
         self.pushes_queued += other.pushes_queued;

@@ -18,7 +18,8 @@ use crate::wire::plain::{HEADERS_LEN, Plain};
 enum Role {
     /// A keepalive probe: it tells what the peer was last told (RFC 9293 section 3.8.4).
     Probe,
-    /// It acknowledges everything that is in flight, and brings nothing.
+    /// It acknowledges everything that is in flight, for which the service does not wait, and brings
+    /// nothing.
     Acknowledgment,
     /// It brings the next data, while nothing is in flight.
     Data,
@@ -37,7 +38,7 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let conn = &self.table.slab[slot];
-        let role = self.role(conn, plain);
+        let role = self.role(slot, conn, plain);
         // Almost every one comes along the path; to follow one that does not is not for here.
         let is_on_path = self.table.paths[conn.path].ethernet.replies_to(output.bytes(&frame));
         match role {
@@ -64,7 +65,7 @@ impl<S: Service> Engine<S> {
     }
 
     #[inline(always)]
-    fn role(&self, conn: &Conn, plain: &Plain) -> Role {
+    fn role(&self, slot: u32, conn: &Conn, plain: &Plain) -> Role {
         let is_open = conn.state == State::Established && !conn.has(CLOSE_DUE);
         if !is_open || self.config.promote_always {
             return Role::Other;
@@ -74,7 +75,9 @@ impl<S: Service> Engine<S> {
                 && plain.len == 0
                 && plain.seq == conn.rcv_nxt
                 && plain.ack == conn.snd_una + self.flights.sequence_len(conn.flight)
-                && plain.ack != conn.snd_una;
+                && plain.ack != conn.snd_una
+                && !self.flights[conn.flight].wants_room
+                && !self.table.waiting.has(slot);
             return if is_acknowledged { Role::Acknowledgment } else { Role::Other };
         }
         if plain.ack != conn.snd_una {

@@ -4,19 +4,28 @@
 //! eight bytes in the record. It performs no I/O: it looks at bytes in place and writes its answer
 //! into a [`Context`].
 //!
+//! - `context`: what a service sees of a connection during a call, and what it asks for
 //! - [`builtin`]: the services of `tenmil serve`, chosen by name
+//! - [`settings`]: what the query of a `--listen` URL sets
+//! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
+//! - `by_hand`: tests only: a connection without an engine
 
 pub mod builtin;
+#[cfg(test)]
+pub(crate) mod by_hand;
+mod context;
+pub mod discard;
+pub mod echo;
 pub mod line;
+pub mod settings;
 
-use crate::conn::broadcast::Audience;
-use crate::conn::delivery::{Full, Sender};
+pub use context::Context;
+pub(crate) use context::{Answer, Wake};
+
 use crate::conn::flight::FLIGHT_LEN_MAX;
-use crate::conn::outbox::Outbox;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
-use crate::time::Instant;
 
 /// The service's own memory in a connection's record; all zero when the connection opens.
 pub type ServiceState = [u8; 8];
@@ -39,6 +48,18 @@ pub trait Service {
     /// A service that answers checks [`Context::room`] first, and consumes only what it can answer.
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize;
 
+    /// The moment asked for with [`Context::wake_at`] has come. That was once: who wants to be woken
+    /// again asks again. There may be no room to send.
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        let _ = conn;
+    }
+
+    /// There is room to send again, after [`Context::want_room`]. That was once: who has still more to
+    /// send asks again.
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        let _ = conn;
+    }
+
     /// The peer closed its direction. The service may still send; unless it overrides this, its own
     /// direction closes too.
     fn on_peer_close(&mut self, conn: &mut Context<'_>) {
@@ -50,7 +71,8 @@ pub trait Service {
         let _ = (id, tag, state, reason);
     }
 
-    /// Whether connection `id`, one of those with `tag`, belongs to the [`Audience::Topic`] `topic`. It is
+    /// Whether connection `id`, one of those with `tag`, belongs to the
+    /// [`crate::conn::broadcast::Audience::Topic`] `topic`. It is
     /// asked for each connection of that tag when something is broadcast to the topic.
     fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
         let _ = (topic, id, tag, state);
@@ -64,84 +86,5 @@ pub trait Service {
     fn receive_window(&self, tag: u8) -> u16 {
         let _ = tag;
         RECEIVE_WINDOW
-    }
-}
-
-/// A service's view of one connection during a call.
-pub struct Context<'a> {
-    pub(crate) id: ConnId,
-    pub(crate) now: Instant,
-    pub(crate) tag: u8,
-    pub(crate) state: &'a mut ServiceState,
-    pub(crate) output: &'a mut [u8],
-    pub(crate) written: usize,
-    pub(crate) closing: bool,
-    pub(crate) outbox: &'a mut Outbox,
-}
-
-impl Context<'_> {
-    /// The connection's name.
-    pub fn id(&self) -> ConnId {
-        self.id
-    }
-
-    /// The time of this call.
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// Which service was chosen for the connection, as the embedder numbered them.
-    pub fn tag(&self) -> u8 {
-        self.tag
-    }
-
-    /// The service's own memory of this connection.
-    pub fn state(&mut self) -> &mut ServiceState {
-        self.state
-    }
-
-    /// How many more bytes can be sent now.
-    pub fn room(&self) -> usize {
-        if self.closing { 0 } else { self.output.len() - self.written }
-    }
-
-    /// Sends as much from the front of `bytes` as there is room for, and returns how much that was.
-    pub fn send(&mut self, bytes: &[u8]) -> usize {
-        let len = bytes.len().min(self.room());
-        self.output[self.written..self.written + len].copy_from_slice(&bytes[..len]);
-        self.written += len;
-        len
-    }
-
-    /// Closes this host's direction after what was sent. Data that the peer still sends is answered
-    /// with a reset.
-    pub fn close(&mut self) {
-        self.closing = true;
-    }
-
-    /// Has `bytes` sent to connection `to`, all or nothing, soon and behind those pushed to it before.
-    /// What becomes of it is counted (`pushes_sent` and others in [`crate::engine::counters::Counters`]).
-    ///
-    /// # Errors
-    ///
-    /// [`Full`], when there is no room for it among what is to be sent.
-    pub fn push(&mut self, to: ConnId, bytes: &[u8]) -> Result<(), Full> {
-        self.outbox.push(to, bytes, Sender::Nobody, self.now)
-    }
-
-    /// As [`Context::push`] to each connection of `to`, with the bytes kept once. Returns for how many it
-    /// was accepted: for those from the front, until there was no more room.
-    pub fn push_all(&mut self, to: impl IntoIterator<Item = ConnId>, bytes: &[u8]) -> usize {
-        self.outbox.push_all(to, bytes, self.now)
-    }
-
-    /// Has `bytes` sent to every connection of `audience`, behind the broadcasts before it, with the bytes
-    /// kept once. It looks at all connections for it.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`], when there are too many broadcasts, or there is no room for the bytes.
-    pub fn broadcast(&mut self, audience: Audience, bytes: &[u8]) -> Result<(), Full> {
-        self.outbox.broadcast(audience, bytes, None)
     }
 }

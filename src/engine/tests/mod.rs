@@ -14,6 +14,7 @@
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
+//! - `wakes`, `room`: what services wait for
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
@@ -39,9 +40,12 @@ mod peer;
 mod prefixes;
 mod promotion;
 mod push;
+mod room;
 mod simultaneous;
 mod sources;
 mod time_wait;
+mod wakes;
 
+use crate::conn::slab::ConnId;
 use harness::{Event, Host, Probe, config, endpoint};
 use peer::{ACK, FIN, Peer, RST, SYN, SYN_ACK, Seen, only};

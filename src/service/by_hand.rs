@@ -1,0 +1,122 @@
+//! A connection without an engine, for tests of services: fed and drained by hand.
+
+use super::{Answer, Context, Service, ServiceState, Wake};
+use crate::conn::delivery::{Delivery, Errand};
+use crate::conn::outbox::{Limits, Outbox};
+use crate::conn::record::State;
+use crate::conn::slab::{ConnId, Slab};
+use crate::time::Instant;
+use crate::wire::addr::{Address, Endpoint, FlowKey};
+
+/// What is to be sent to others, at most.
+const LIMITS: Limits =
+    Limits { deliveries_max: 100, payload_bytes_max: 1 << 20, ..Limits::NOTHING };
+
+/// A connection, and all that its service did.
+pub(crate) struct ByHand {
+    pub(crate) id: ConnId,
+    pub(crate) tag: u8,
+    pub(crate) now: Instant,
+    pub(crate) flow: FlowKey,
+    pub(crate) state: ServiceState,
+    pub(crate) sent: Vec<u8>,
+    /// What was asked for, but for what was written: closing, aborting, reasons, profiles.
+    pub(crate) asked: Answer,
+    /// When the service is to be woken.
+    pub(crate) wake: Option<Instant>,
+    outbox: Outbox,
+}
+
+impl ByHand {
+    /// A connection that has just opened, at the time `now`.
+    pub(crate) fn new(now: Instant) -> ByHand {
+        let endpoint = |last, port| Endpoint { addr: Address::v4([10, 77, 0, last]), port };
+        ByHand {
+            id: any_id(),
+            tag: 0,
+            now,
+            flow: FlowKey { remote: endpoint(2, 40_000), local: endpoint(1, 7000) },
+            state: ServiceState::default(),
+            sent: Vec::new(),
+            asked: Answer::default(),
+            wake: None,
+            outbox: Outbox::new(LIMITS, u16::MAX).expect("room for a little"),
+        }
+    }
+
+    /// What was pushed to other connections since this was last asked.
+    pub(crate) fn pushed(&mut self) -> Vec<(ConnId, Vec<u8>)> {
+        let mut pushed = Vec::new();
+        while let Some(Delivery { to, errand: Errand::Send(payload), .. }) =
+            self.outbox.take_fresh()
+        {
+            pushed.push((to, self.outbox.payloads.bytes(payload).to_vec()));
+            self.outbox.payloads.release(payload);
+        }
+        pushed
+    }
+
+    /// One call with `room` bytes to send in.
+    pub(crate) fn call<R>(&mut self, room: usize, call: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        let mut output = vec![0; room];
+        let mut context = Context {
+            id: self.id,
+            now: self.now,
+            tag: self.tag,
+            flow: self.flow,
+            state: &mut self.state,
+            output: &mut output,
+            answer: Answer { written: 0, wants_room: false, ..self.asked },
+            outbox: &mut self.outbox,
+        };
+        let result = call(&mut context);
+        self.asked = context.answer;
+        match self.asked.wake.take() {
+            Some(Wake::At(at)) => self.wake = Some(at),
+            Some(Wake::Never) => self.wake = None,
+            None => {}
+        }
+        if self.asked.closing {
+            self.wake = None;
+        }
+        self.sent.extend_from_slice(&output[..self.asked.written]);
+        result
+    }
+
+    /// Gives `service` the bytes, with `room` to answer in; returns how many it consumed.
+    pub(crate) fn feed(&mut self, service: &mut dyn Service, bytes: &[u8], room: usize) -> usize {
+        let consumed = self.call(room, |conn| service.on_data(conn, bytes));
+        assert!(consumed <= bytes.len(), "no more is consumed than there is");
+        consumed
+    }
+
+    /// Lets time pass until the wake is due, and wakes `service` with `room` to send in.
+    pub(crate) fn wake(&mut self, service: &mut dyn Service, room: usize) {
+        self.now = self.wake.take().expect("a wake").max(self.now);
+        self.call(room, |conn| service.on_wake(conn));
+    }
+}
+
+fn any_id() -> ConnId {
+    let mut slab = Slab::new(1).expect("room for it");
+    let slot = slab.insert().expect("it is empty");
+    slab[slot].state = State::Established;
+    slab.id(slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_pushes_is_seen_with_whom_it_is_for() {
+        let mut conn = ByHand::new(Instant::ZERO);
+        let other = any_id();
+        conn.call(0, |context| {
+            context.push(other, b"one").expect("there is room");
+            assert_eq!(context.push_all([other; 2], b"two"), 2);
+        });
+        let expected = [&b"one"[..], b"two", b"two"].map(|bytes| (other, bytes.to_vec()));
+        assert_eq!((conn.pushed(), conn.pushed()), (expected.to_vec(), Vec::new()));
+    }
+}
