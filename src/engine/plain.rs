@@ -178,8 +178,8 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) {
-        let Some(flight) = self.start_flight(slot, now) else { return };
-        self.flights.append(flight, &self.scratch[..len]);
+        let Some(flight) = self.flight_of(slot, now) else { return };
+        self.flights.append(flight, &self.scratch[..len], &mut self.outbox.payloads);
         let conn = &self.table.slab[slot];
         let (seq, ack) = (conn.snd_una, conn.rcv_nxt);
         let window = self.window_for(self.classes[conn.class].tag, conn.mss);

@@ -30,6 +30,7 @@ mod lossy;
 mod many;
 mod network;
 mod options;
+mod push;
 mod refusals;
 mod server;
 mod silence;
