@@ -185,7 +185,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// The flight of the connection in `slot`, a fresh one if it had none.
-    fn flight_of(&mut self, slot: u32, now: Instant) -> Option<u32> {
+    pub(super) fn flight_of(&mut self, slot: u32, now: Instant) -> Option<u32> {
         let flight = self.table.slab[slot].flight;
         if flight != NONE {
             return Some(flight);
