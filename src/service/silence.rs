@@ -3,7 +3,9 @@
 //! A peer that has been silent for a period is sent a heartbeat, another one a period later, and after
 //! three periods it is given up. Whatever it sends in between is a sign of life.
 
+use super::Context;
 use super::settings::{BadSetting, Settings};
+use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
 
 /// After how many periods of silence a peer is given up.
@@ -66,6 +68,31 @@ impl Heard {
         };
         let passed = u32::try_from(periods).unwrap_or(PERIODS).min(PERIODS);
         (due, (period * (passed + 1)).saturating_sub(silent))
+    }
+}
+
+/// Does what is due on a connection that was woken, and asks for its next wake: sends `heartbeat`, or
+/// ends the connection. Returns what it did.
+pub fn attend(
+    conn: &mut Context<'_>,
+    heard: Heard,
+    period: Duration,
+    heartbeat: &[u8],
+) -> Due {
+    let (due, wait) = heard.judge(conn.now(), period);
+    conn.wake_after(wait);
+    match due {
+        Due::Nothing => Due::Nothing,
+        // Without room, the peer has something to acknowledge, and TCP sees to that.
+        Due::Heartbeat if conn.room() < heartbeat.len() => Due::Nothing,
+        Due::Heartbeat => {
+            conn.send(heartbeat);
+            Due::Heartbeat
+        }
+        Due::End => {
+            conn.abort_for(CloseReason::HeartbeatMissed);
+            Due::End
+        }
     }
 }
 

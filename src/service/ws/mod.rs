@@ -76,6 +76,9 @@ impl Setup {
     }
 }
 
+/// The server's ping. It is empty: any answer will do, and so will anything else.
+const PING: [u8; 2] = [0x80 | Opcode::Ping as u8, 0];
+
 /// What happened on all connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -395,21 +398,11 @@ impl Service for WebSocket {
         match (session.phase, self.setup.heartbeat) {
             (Phase::Handshake, _) => self.refuse(conn, &mut session, Refusal::Timeout),
             (Phase::Open, Some(period)) => {
-                let (due, wait) = session.heard.judge(conn.now(), period);
-                let (ping, len) = ping();
-                match due {
-                    // Without room, the peer has something to acknowledge, which TCP watches.
-                    Due::Heartbeat if conn.room() >= len => {
-                        conn.send(&ping[..len]);
-                        self.counts.pings += 1;
-                    }
-                    Due::Nothing | Due::Heartbeat => {}
-                    Due::End => {
-                        self.counts.silent += 1;
-                        conn.abort_for(CloseReason::HeartbeatMissed);
-                    }
+                match silence::attend(conn, session.heard, period, &PING) {
+                    Due::Nothing => {}
+                    Due::Heartbeat => self.counts.pings += 1,
+                    Due::End => self.counts.silent += 1,
                 }
-                conn.wake_after(wait);
             }
             (Phase::Open, None) | (Phase::Closed, _) => {}
         }
@@ -419,13 +412,6 @@ impl Service for WebSocket {
     fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, _: CloseReason) {
         self.forget_message(&mut Session::load(state));
     }
-}
-
-/// The server's ping. It is empty: any answer will do, and so will anything else.
-fn ping() -> ([u8; HEADER_LEN_MAX], usize) {
-    let mut bytes = [0; HEADER_LEN_MAX];
-    let len = Header::server(true, Opcode::Ping, 0).emit(&mut bytes);
-    (bytes, len)
 }
 
 #[cfg(test)]
