@@ -223,7 +223,7 @@ fn agrees(said: &Said, model: &Said) -> bool {
     said.events == model.events && said.is_closed == model.is_closed && is_part
 }
 
-const LEN_MAX: usize = 400;
+const LEN_MAX: usize = 220;
 
 fn setup() -> Setup {
     Setup { message_len_max: u64::try_from(LEN_MAX).unwrap(), ..Setup::default() }
@@ -386,6 +386,37 @@ fn a_peer_that_closes_is_answered_with_its_code_and_one_that_fails_with_ours() {
         assert_eq!(fed.service.counts().failed.iter().sum::<u64>(), u64::try_from(failed).unwrap());
         assert!(!WebSocket::may_push(fed.conn.state));
     }
+}
+
+#[test]
+fn rules_hold_over_all_frames_of_a_message() {
+    let half = [b'x'; LEN_MAX / 2 + 1];
+    for (frames, code) in [
+        ([Sent::new(false, Opcode::Text, &half), Sent::new(true, Opcode::Continuation, &half)], 1009),
+        ([Sent::new(false, Opcode::Text, b"\xe2\x82"), Sent::new(true, Opcode::Continuation, b"")], 1007),
+        ([Sent::new(false, Opcode::Text, b"\xe2\x82"), Sent::new(true, Opcode::Continuation, b"x")], 1007),
+        ([Sent::new(false, Opcode::Text, b"x"), Sent::new(true, Opcode::Text, b"y")], 1002),
+        ([Sent::new(false, Opcode::Binary, b"x"), Sent::new(true, Opcode::Text, b"y")], 1002),
+        ([Sent::new(true, Opcode::Binary, b"x"), Sent::new(true, Opcode::Continuation, b"y")], 1002),
+        ([Sent::new(true, Opcode::Pong, b""), Sent::new(true, Opcode::Text, b"\xe2\x82")], 1007),
+    ] {
+        let mut fed = Fed::open(setup());
+        frames.iter().for_each(|frame| fed.feed(&frame.bytes(), ROOM));
+        let said = fed.end();
+        assert_eq!(said.events.last(), Some(&Event::Close(Some(code))), "{frames:?}");
+        assert!(agrees(&said, &model(&frames, LEN_MAX)));
+    }
+}
+
+#[test]
+fn an_empty_frame_that_ends_nothing_is_not_sent_back_and_takes_no_place_without_room() {
+    let mut fed = Fed::open(setup());
+    fed.feed(&Sent::new(false, Opcode::Binary, b"").bytes(), PIECE_HEADER_LEN);
+    assert_eq!((fed.service.messages(), fed.rest.len()), (0, 6));
+    fed.feed(b"", ROOM);
+    assert_eq!((fed.service.messages(), fed.rest.len(), fed.conn.sent.len()), (1, 0, 0));
+    fed.feed(&Sent::new(true, Opcode::Continuation, b"end").bytes(), ROOM);
+    assert_eq!(fed.conn.sent, b"\x82\x03end");
 }
 
 #[test]
