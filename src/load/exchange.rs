@@ -202,7 +202,10 @@ mod tests {
                 assert_eq!(unasked(service, &said[..cut]), Unasked::Wait, "cut to {cut}");
             }
             let more = [said, b"more"].concat();
-            assert_eq!(unasked(service, &more), Unasked::Heartbeat(said.len(), Message::of(&[answer])));
+            assert_eq!(
+                unasked(service, &more),
+                Unasked::Heartbeat(said.len(), Message::of(&[answer]))
+            );
         }
         assert_eq!(unasked(Builtin::Ws, &answer(Builtin::Ws, 1, 2)), Unasked::Nothing);
         assert_eq!(unasked(Builtin::Dubbo, &answer(Builtin::Dubbo, 1, 2)), Unasked::Nothing);

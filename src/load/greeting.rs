@@ -65,7 +65,8 @@ fn upgraded(key: &[u8; 24], bytes: &[u8]) -> Welcome {
         Err(_) => return Welcome::Wrong,
     };
     let has = |name: &str, value: &[u8], any_case: bool| {
-        let mut named = response.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        let mut named =
+            response.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
         named.any(|field| match any_case {
             true => field.value.eq_ignore_ascii_case(value),
             false => field.value == value,

@@ -73,12 +73,7 @@ impl Heard {
 
 /// Does what is due on a connection that was woken, and asks for its next wake: sends `heartbeat`, or
 /// ends the connection. Returns what it did.
-pub fn attend(
-    conn: &mut Context<'_>,
-    heard: Heard,
-    period: Duration,
-    heartbeat: &[u8],
-) -> Due {
+pub fn attend(conn: &mut Context<'_>, heard: Heard, period: Duration, heartbeat: &[u8]) -> Due {
     let (due, wait) = heard.judge(conn.now(), period);
     conn.wake_after(wait);
     match due {

@@ -41,7 +41,7 @@ struct Fed {
 
 impl Fed {
     fn new(setup: Setup) -> Fed {
-        let mut service = Dubbo::new(setup);
+        let mut service = Dubbo::new(&setup);
         let mut conn = ByHand::new(Instant::from_millis(5_000));
         conn.call(0, |conn| service.on_open(conn));
         Fed { service, conn, rest: Vec::new() }
@@ -114,7 +114,9 @@ fn model(mut bytes: &[u8]) -> (Vec<u8>, bool) {
                 (2 | 23, 1..=15) => {
                     let null = null[usize::from(flags & 0x1f == 23)];
                     if &body[..len] == null && flags & 0x40 != 0 {
-                        sent.extend([&[0xda, 0xbb, flags & 0x3f, 20], id, &header[12..], null].concat());
+                        sent.extend(
+                            [&[0xda, 0xbb, flags & 0x3f, 20], id, &header[12..], null].concat(),
+                        );
                     }
                 }
                 _ => refuse(BAD_EVENT),
@@ -209,7 +211,8 @@ fn every_pair_of_cuts_of_a_mixed_input() {
 #[test]
 fn a_long_body_is_skipped_as_it_comes() {
     let mut fed = Fed::new(Setup::default());
-    let header = Header { flags: REQUEST | TWO_WAY | HESSIAN2, status: 0, id: 1, body_len: 1 << 20 };
+    let header =
+        Header { flags: REQUEST | TWO_WAY | HESSIAN2, status: 0, id: 1, body_len: 1 << 20 };
     fed.feed(&header.emit(), SHORT_LEN_MAX);
     let refused = Short::refusal(1, NO_SERVICE);
     assert_eq!(fed.conn.sent, *refused, "nobody has to wait for what will not be looked at");

@@ -146,14 +146,18 @@ mod tests {
         assert_eq!(&*Short::heartbeat(id), asked);
         let answered = b"\xda\xbb\x22\x14\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x00\x01N";
         assert_eq!(&*Short::alive(HESSIAN2, id, b"N"), answered);
-        let json = b"\xda\xbb\x37\x14\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x05\0\0\0\x01\xaf";
+        let json =
+            b"\xda\xbb\x37\x14\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x05\0\0\0\x01\xaf";
         assert_eq!(&*Short::alive(FASTJSON2, 9, null(FASTJSON2).unwrap()), json);
     }
 
     #[test]
     fn refusals_byte_for_byte() {
         let short = Short::refusal(1, "no");
-        assert_eq!(&*short, b"\xda\xbb\x02\x28\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x03\x02no");
+        assert_eq!(
+            &*short,
+            b"\xda\xbb\x02\x28\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x03\x02no"
+        );
         let reason = "x".repeat(32);
         let long = Short::refusal(1, &reason);
         assert_eq!(long[12..18], [0, 0, 0, 34, 0x30, 32]);

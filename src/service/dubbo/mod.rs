@@ -17,7 +17,7 @@ use crate::tcp::CloseReason;
 use crate::time::Duration;
 
 /// What can be set in a `--listen` URL.
-pub const KEYS: &[&str] = &["heartbeat", "payload"];
+pub(super) const KEYS: &[&str] = &["heartbeat", "payload"];
 
 /// The longest event, in bytes (`deserialization.event.size` in `ExchangeCodec.decodeEventData`).
 const EVENT_LEN_MAX: u32 = 15;
@@ -57,7 +57,7 @@ impl Setup {
     /// # Errors
     ///
     /// When a value cannot be read.
-    pub fn parse(settings: &mut Settings) -> Result<Setup, BadSetting> {
+    pub(super) fn parse(settings: &mut Settings) -> Result<Setup, BadSetting> {
         let Setup { heartbeat, payload_max } = Setup::default();
         let is_length = |len: &u32| len >> 31 == 0;
         let payload = settings
@@ -138,8 +138,8 @@ enum Step {
 
 impl Dubbo {
     /// A service without connections.
-    pub fn new(setup: Setup) -> Dubbo {
-        Dubbo { setup, ..Dubbo::default() }
+    pub fn new(setup: &Setup) -> Dubbo {
+        Dubbo { setup: *setup, ..Dubbo::default() }
     }
 
     /// What happened so far.
@@ -173,7 +173,8 @@ impl Dubbo {
         let is_oversized = header.body_len > self.setup.payload_max;
         // `DecodeableRpcInvocation.checkPayload` refuses a request that is too long when it has read its
         // body. Here the body is not waited for, and so the connection cannot go on.
-        let meaning = if is_oversized { Some(oversized(header)) } else { Meaning::of(header, body) };
+        let meaning =
+            if is_oversized { Some(oversized(header)) } else { Meaning::of(header, body) };
         let Some(meaning) = meaning else { return Step::Wait };
         let answer = meaning.answer(header);
         if let Some(answer) = &answer {
@@ -250,9 +251,9 @@ impl Meaning {
     fn answer(self, header: Header) -> Option<Short> {
         match self {
             // `HeartbeatHandler.received`.
-            Meaning::Heartbeat(null) => header
-                .has(TWO_WAY)
-                .then(|| Short::alive(header.serialization(), header.id, null)),
+            Meaning::Heartbeat(null) => {
+                header.has(TWO_WAY).then(|| Short::alive(header.serialization(), header.id, null))
+            }
             Meaning::Unanswered => None,
             Meaning::Refused(reason) => Some(Short::refusal(header.id, reason)),
         }

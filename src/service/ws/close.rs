@@ -18,12 +18,8 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 4] = [
-        Code::ProtocolError,
-        Code::InvalidPayload,
-        Code::MessageTooBig,
-        Code::TryAgainLater,
-    ];
+    pub const ALL: [Code; 4] =
+        [Code::ProtocolError, Code::InvalidPayload, Code::MessageTooBig, Code::TryAgainLater];
 
     /// Its place in [`Code::ALL`].
     pub const fn index(self) -> usize {

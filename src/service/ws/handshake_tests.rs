@@ -14,7 +14,9 @@ const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n
 fn with(line: &str) -> String {
     let name = line.split_inclusive([':', ' ']).next().unwrap();
     let lines = REQUEST.split_inclusive("\r\n");
-    lines.map(|old| if old.starts_with(name) { format!("{line}\r\n") } else { old.into() }).collect()
+    lines
+        .map(|old| if old.starts_with(name) { format!("{line}\r\n") } else { old.into() })
+        .collect()
 }
 
 /// The request without the field `name`.

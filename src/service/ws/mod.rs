@@ -39,7 +39,7 @@ const PIECE_LEN_MAX: usize = 32 * 1024;
 const PIECE_HEADER_LEN: usize = 4;
 
 /// What can be set in a `--listen` URL.
-pub const KEYS: &[&str] = &["heartbeat", "message-max", "messages-max"];
+pub(super) const KEYS: &[&str] = &["heartbeat", "message-max", "messages-max"];
 
 /// What is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +64,12 @@ impl Setup {
     /// # Errors
     ///
     /// When a value cannot be read.
-    pub fn parse(settings: &mut Settings) -> Result<Setup, BadSetting> {
+    pub(super) fn parse(settings: &mut Settings) -> Result<Setup, BadSetting> {
         let Setup { heartbeat, message_len_max, messages_max } = Setup::default();
-        let message_len = settings.take("message-max", "message-max=1048576", |value| value.parse().ok());
-        let messages = settings.take("messages-max", "messages-max=1000", |value| value.parse().ok());
+        let message_len =
+            settings.take("message-max", "message-max=1048576", |value| value.parse().ok());
+        let messages =
+            settings.take("messages-max", "messages-max=1000", |value| value.parse().ok());
         Ok(Setup {
             heartbeat: silence::take_period(settings)?.unwrap_or(heartbeat),
             message_len_max: message_len?.unwrap_or(message_len_max),
@@ -118,9 +120,9 @@ enum Step {
 
 impl WebSocket {
     /// A service without connections.
-    pub fn new(setup: Setup) -> WebSocket {
+    pub fn new(setup: &Setup) -> WebSocket {
         WebSocket {
-            setup,
+            setup: *setup,
             messages: Messages::new(setup.messages_max),
             piece: vec![0; PIECE_LEN_MAX].into_boxed_slice(),
             counts: Counts::default(),

@@ -7,7 +7,8 @@ use crate::service::by_hand::ByHand;
 use crate::time::Instant;
 use proptest::prelude::*;
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 /// Room for all that is sent in one call.
@@ -24,7 +25,7 @@ struct Fed {
 impl Fed {
     /// One that has just connected.
     fn connected(setup: Setup) -> Fed {
-        let mut service = WebSocket::new(setup);
+        let mut service = WebSocket::new(&setup);
         let mut conn = ByHand::new(Instant::from_millis(5_000));
         conn.call(0, |conn| service.on_open(conn));
         Fed { service, conn, rest: Vec::new() }
@@ -171,10 +172,15 @@ fn model(frames: &[Sent], len_max: usize) -> Said {
                     [_] => Some(1002),
                     [a, b, ref reason @ ..] => {
                         let code = u16::from_be_bytes([a, b]);
-                        let is_right =
-                            matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+                        let is_right = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
                         let is_text = core::str::from_utf8(reason).is_ok();
-                        Some(if !is_right { 1002 } else if !is_text { 1007 } else { code })
+                        Some(if !is_right {
+                            1002
+                        } else if !is_text {
+                            1007
+                        } else {
+                            code
+                        })
                     }
                 };
                 close(&mut said, code);
@@ -191,8 +197,7 @@ fn model(frames: &[Sent], len_max: usize) -> Said {
                 let (kind, message) = begun.get_or_insert((kind, vec![]));
                 message.extend_from_slice(&frame.payload);
                 let utf8 = core::str::from_utf8(message);
-                let is_wrong =
-                    utf8.is_err_and(|error| frame.fin || error.error_len().is_some());
+                let is_wrong = utf8.is_err_and(|error| frame.fin || error.error_len().is_some());
                 match kind {
                     _ if message.len() > len_max => Some(1009),
                     Kind::Text if is_wrong => Some(1007),
@@ -204,7 +209,8 @@ fn model(frames: &[Sent], len_max: usize) -> Said {
             close(&mut said, failure);
             return said;
         }
-        if frame.fin && frame.number < 8
+        if frame.fin
+            && frame.number < 8
             && let Some((kind, message)) = said.begun.take()
         {
             said.events.push(Event::Message(kind, message));
@@ -255,9 +261,11 @@ fn close_payloads() -> impl Strategy<Value = Vec<u8>> {
 /// Frames that are mostly right, and messages that mostly continue as they should.
 fn frames() -> impl Strategy<Value = Vec<Sent>> {
     let part = |fin, number| {
-        (Just(fin), Just(number), payloads(150)).prop_map(|(fin, number, payload)| (fin, number, payload))
+        (Just(fin), Just(number), payloads(150))
+            .prop_map(|(fin, number, payload)| (fin, number, payload))
     };
-    let ping = proptest::collection::vec(any::<u8>(), 0..126).prop_map(|payload| (true, 9, payload));
+    let ping =
+        proptest::collection::vec(any::<u8>(), 0..126).prop_map(|payload| (true, 9, payload));
     let one = prop_oneof![
         4 => part(true, 1), 2 => part(false, 1), 2 => part(true, 2), 2 => part(false, 2),
         6 => part(true, 0), 4 => part(false, 0), 3 => ping, 1 => part(true, 10).prop_map(|(fin, number, mut payload)| {
@@ -267,11 +275,12 @@ fn frames() -> impl Strategy<Value = Vec<Sent>> {
         1 => close_payloads().prop_map(|payload| (true, 8, payload)),
         1 => (any::<bool>(), 0u8..16, payloads(300)),
     ];
-    let masked = (one, any::<[u8; 4]>(), 0u8..60).prop_map(|((fin, number, payload), mask, luck)| {
-        let mask = (luck != 0).then_some(mask);
-        let reserved = if luck == 1 { 0x40 } else { 0 };
-        Sent { fin, number, mask, payload, reserved }
-    });
+    let masked =
+        (one, any::<[u8; 4]>(), 0u8..60).prop_map(|((fin, number, payload), mask, luck)| {
+            let mask = (luck != 0).then_some(mask);
+            let reserved = if luck == 1 { 0x40 } else { 0 };
+            Sent { fin, number, mask, payload, reserved }
+        });
     proptest::collection::vec(masked, 1..10)
 }
 
@@ -336,7 +345,8 @@ fn every_pair_of_cuts_of_a_mixed_input() {
         Sent::new(true, Opcode::Binary, &[7; 200]),
         Sent::new(true, Opcode::Close, b"\x03\xe9away"),
     ];
-    let input: Vec<_> = REQUEST.iter().copied().chain(frames.iter().flat_map(Sent::bytes)).collect();
+    let input: Vec<_> =
+        REQUEST.iter().copied().chain(frames.iter().flat_map(Sent::bytes)).collect();
     let expected = model(&frames, LEN_MAX);
     let answer_len = handshake::ANSWER_LEN;
     for a in 0..input.len() {
@@ -373,9 +383,21 @@ fn a_peer_that_closes_is_answered_with_its_code_and_one_that_fails_with_ours() {
     for (frame, answer, reason) in [
         (Sent::new(true, Opcode::Close, b"\x03\xe8"), &b"\x88\x02\x03\xe8"[..], None),
         (Sent::new(true, Opcode::Close, b""), b"\x88\x00", None),
-        (Sent::new(true, Opcode::Close, b"\x03\xee"), b"\x88\x02\x03\xea", Some(CloseReason::ProtocolError)),
-        (Sent::new(true, Opcode::Text, b"\xff"), b"\x88\x02\x03\xef", Some(CloseReason::ProtocolError)),
-        (Sent::new(true, Opcode::Binary, &[0; LEN_MAX + 1]), b"\x88\x02\x03\xf1", Some(CloseReason::ProtocolError)),
+        (
+            Sent::new(true, Opcode::Close, b"\x03\xee"),
+            b"\x88\x02\x03\xea",
+            Some(CloseReason::ProtocolError),
+        ),
+        (
+            Sent::new(true, Opcode::Text, b"\xff"),
+            b"\x88\x02\x03\xef",
+            Some(CloseReason::ProtocolError),
+        ),
+        (
+            Sent::new(true, Opcode::Binary, &[0; LEN_MAX + 1]),
+            b"\x88\x02\x03\xf1",
+            Some(CloseReason::ProtocolError),
+        ),
     ] {
         let mut fed = Fed::open(setup());
         fed.feed(&[frame.bytes(), b"what follows is ignored".to_vec()].concat(), ROOM);
@@ -392,12 +414,30 @@ fn a_peer_that_closes_is_answered_with_its_code_and_one_that_fails_with_ours() {
 fn rules_hold_over_all_frames_of_a_message() {
     let half = [b'x'; LEN_MAX / 2 + 1];
     for (frames, code) in [
-        ([Sent::new(false, Opcode::Text, &half), Sent::new(true, Opcode::Continuation, &half)], 1009),
-        ([Sent::new(false, Opcode::Text, b"\xe2\x82"), Sent::new(true, Opcode::Continuation, b"")], 1007),
-        ([Sent::new(false, Opcode::Text, b"\xe2\x82"), Sent::new(true, Opcode::Continuation, b"x")], 1007),
+        (
+            [Sent::new(false, Opcode::Text, &half), Sent::new(true, Opcode::Continuation, &half)],
+            1009,
+        ),
+        (
+            [
+                Sent::new(false, Opcode::Text, b"\xe2\x82"),
+                Sent::new(true, Opcode::Continuation, b""),
+            ],
+            1007,
+        ),
+        (
+            [
+                Sent::new(false, Opcode::Text, b"\xe2\x82"),
+                Sent::new(true, Opcode::Continuation, b"x"),
+            ],
+            1007,
+        ),
         ([Sent::new(false, Opcode::Text, b"x"), Sent::new(true, Opcode::Text, b"y")], 1002),
         ([Sent::new(false, Opcode::Binary, b"x"), Sent::new(true, Opcode::Text, b"y")], 1002),
-        ([Sent::new(true, Opcode::Binary, b"x"), Sent::new(true, Opcode::Continuation, b"y")], 1002),
+        (
+            [Sent::new(true, Opcode::Binary, b"x"), Sent::new(true, Opcode::Continuation, b"y")],
+            1002,
+        ),
         ([Sent::new(true, Opcode::Pong, b""), Sent::new(true, Opcode::Text, b"\xe2\x82")], 1007),
     ] {
         let mut fed = Fed::open(setup());
