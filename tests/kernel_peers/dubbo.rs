@@ -29,7 +29,7 @@ fn heartbeats_are_answered_and_calls_refused() {
     for address in ["10.77.0.1", "fd77::1"] {
         assert_eq!(python(&network, FRAMES, &[address, "20880"]), "as expected\n", "{address}");
     }
-    let status = server.wait_until("the closes", |status| status.connections == 0);
+    let status = server.settled();
     assert_eq!(status.closed["closed_by_peer"], 2, "{status:?}");
     server.stop();
 }
@@ -95,7 +95,7 @@ fn clients_that_answer_heartbeats_stay_and_others_are_given_up() {
     let [silent, asked, answered] = [(); 3].map(|()| words.next().expect("three"));
     assert!((1.4..2.5).contains(&silent), "three periods of 500 ms: {said}");
     assert!(asked == 2.0 && (4.0..=6.0).contains(&answered), "{said}");
-    let status = server.wait_until("the ends", |status| status.established == 0);
+    let status = server.settled();
     assert_eq!(status.closed["heartbeat_missed"], 1, "{status:?}");
     assert_eq!(status.closed["protocol_error"], 3, "{status:?}");
     server.stop();

@@ -34,7 +34,7 @@ fn python_websockets_gets_every_message_back() {
     for url in ["ws://10.77.0.1/", "ws://[fd77::1]/chat?room=1"] {
         assert_eq!(python(&network, MESSAGES, &[url]), "all came back\n", "{url}");
     }
-    let status = server.wait_until("the closes", |status| status.established == 0);
+    let status = server.settled();
     let closed: Vec<_> = status.closed.iter().map(|(name, n)| (name.as_str(), *n)).collect();
     assert_eq!(closed, [("closed_by_us", 2)], "section 7.1.1: the server closes TCP first");
     server.stop();
@@ -88,9 +88,9 @@ fn clients_that_answer_pings_stay_and_others_are_given_up() {
     let [silent, pings, pinged] = [(); 3].map(|()| words.next().expect("three"));
     assert!((1.4..2.5).contains(&silent), "three periods of 500 ms: {said}");
     assert!(pings == 2.0 && (4.0..=6.0).contains(&pinged), "{said}");
-    let status = server.wait_until("the ends", |status| status.established == 0);
+    let status = server.settled();
     assert_eq!(status.closed["heartbeat_missed"], 1, "{status:?}");
-    assert_eq!(status.closed["closed_by_us"], 1, "{status:?}");
+    assert_eq!(status.closed["protocol_error"], 1, "too long a message: {status:?}");
     server.stop();
 }
 
@@ -156,7 +156,7 @@ fn whoever_breaks_the_rules_is_told_and_closed() {
     let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(9_000));
     let told = network.run(&["nc", "-w", "20", "10.77.0.1", "80"], long.as_bytes());
     assert_eq!(String::from_utf8_lossy(&told.stdout), Refusal::TooLarge.answer());
-    let status = server.wait_until("the ends", |status| status.established == 0);
+    let status = server.settled();
     assert_eq!(status.closed.get("protocol_error"), Some(&(12 + 6)), "{status:?}");
     server.stop();
 }
