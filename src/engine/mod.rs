@@ -112,6 +112,9 @@ pub struct Engine<S> {
     challenges: Quota,
     pings: Quota,
     batch: ingress::Batch,
+    /// Whether plain segments go the whole way, too.
+    #[cfg(test)]
+    goes_whole_way: bool,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
     /// Where what a promoted connection has not read is joined, when it lies in two pieces.
@@ -166,6 +169,8 @@ impl<S: Service> Engine<S> {
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
             pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
             batch: ingress::Batch::new(),
+            #[cfg(test)]
+            goes_whole_way: false,
             scratch: vec![0; usize::from(answer_max)].into(),
             joined: vec![0; usize::from(joined_max)].into(),
             service,
