@@ -31,6 +31,7 @@ mod lossy;
 mod many;
 mod network;
 mod options;
+mod protocols;
 mod refusals;
 mod server;
 mod silence;
