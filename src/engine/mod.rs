@@ -20,6 +20,7 @@
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `plain`: the same for what idle connections receive, the short way
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
+//! - `push`: what services and other threads send to connections
 //! - `promoted`: connections that a whole TCP socket carries for a while
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
 //! - `icmp`: errors about segments sent, carried out as `tcp` decided
@@ -49,11 +50,13 @@ mod output;
 mod paths;
 mod plain;
 mod promoted;
+mod push;
 mod quota;
 mod segment;
 mod timers;
 
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
+use crate::conn::outbox::Outbox;
 use crate::conn::record::State;
 use crate::conn::slab::ConnId;
 use crate::conn::table::{OutOfMemory, Table};
@@ -105,6 +108,9 @@ pub struct Engine<S> {
     control: ControlPlane,
     neighbors: Neighbors,
     claims: Claims,
+    /// What is to be sent besides answers.
+    outbox: Outbox,
+    pushes: push::Pushes,
     counters: Counters,
     /// Frames received when the timers last ran.
     rx_seen: u64,
@@ -163,6 +169,9 @@ impl<S: Service> Engine<S> {
             control: ControlPlane::new(config.mac),
             neighbors: Neighbors::new(config.mac, config.hash_secret),
             claims: Claims::new(&config.owned, config.claiming, config.hash_secret, now),
+            outbox: Outbox::new(config.outbox, answer_max)
+                .map_err(|_| OutOfMemory(config.connections_max))?,
+            pushes: push::Pushes::default(),
             counters: Counters::default(),
             rx_seen: 0,
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
@@ -242,7 +251,11 @@ impl<S: Service> Engine<S> {
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        Counters { connections: u64::from(self.table.slab.len()), ..self.counters.clone() }
+        Counters {
+            connections: u64::from(self.table.slab.len()),
+            pushes_full: self.counters.pushes_full + self.outbox.refused,
+            ..self.counters.clone()
+        }
     }
 
     /// Whether this engine has its addresses to itself, and serves.
@@ -255,7 +268,7 @@ impl<S: Service> Engine<S> {
         let wheels = [&self.wheel, &self.flight_wheel, &self.promoted_wheel];
         let due = wheels.map(Wheel::next_due);
         let due = due.into_iter().flatten().map(|tick| tick.start(now));
-        due.chain(self.claims.due()).min()
+        due.chain(self.claims.due()).chain(self.pushes_due(now)).min()
     }
 
     /// Moves a connection to another state, and keeps the gauges of states.

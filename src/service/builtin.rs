@@ -177,13 +177,13 @@ impl Instance {
         }
     }
 
-    fn receive_window(&self, tag: u8) -> u16 {
+    fn shared(&self) -> &dyn Service {
         match self {
-            Instance::Echo(echo) => echo.receive_window(tag),
-            Instance::Discard(discard) => discard.receive_window(tag),
-            Instance::Line(line) => line.receive_window(tag),
-            Instance::Ws(ws) => ws.receive_window(tag),
-            Instance::Dubbo(dubbo) => dubbo.receive_window(tag),
+            Instance::Echo(echo) => echo,
+            Instance::Discard(discard) => discard,
+            Instance::Line(line) => line,
+            Instance::Ws(ws) => ws,
+            Instance::Dubbo(dubbo) => dubbo,
         }
     }
 }
@@ -199,6 +199,10 @@ impl Builtins {
 
     fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
         self.0.get_mut(usize::from(tag)).map(Instance::service)
+    }
+
+    fn shared(&self, tag: u8) -> Option<&dyn Service> {
+        self.0.get(usize::from(tag)).map(Instance::shared)
     }
 }
 
@@ -245,8 +249,11 @@ impl Service for Builtins {
         }
     }
 
+    fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
+        self.shared(tag).is_some_and(|service| service.is_subscribed(topic, id, tag, state))
+    }
+
     fn receive_window(&self, tag: u8) -> u16 {
-        let instance = self.0.get(usize::from(tag));
-        instance.map_or(RECEIVE_WINDOW, |instance| instance.receive_window(tag))
+        self.shared(tag).map_or(RECEIVE_WINDOW, |service| service.receive_window(tag))
     }
 }
