@@ -50,7 +50,8 @@ pub(super) struct Args {
     #[command(flatten)]
     gateways: gateways::Args,
 
-    /// What to serve, and where: echo, discard or line, for example echo://10.77.0.1:7.
+    /// What to serve, and where: echo, discard, line, ws or dubbo, for example
+    /// echo://10.77.0.1:7.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     listen: Vec<ListenUrl>,
 
