@@ -10,9 +10,9 @@
 //! - [`marks`]: a mark on some slots
 //! - [`prefix`]: how many connections the prefixes of peers have
 //! - [`flight`]: data sent and not yet acknowledged
-//! - [`ticks`]: a tick for each slot that needs one
 //! - [`payload`]: bytes that many connections send, kept once
 //! - [`outbox`]: what is to be sent besides answers; [`delivery`] to one, [`broadcast`] to many
+//! - [`ticks`]: a tick for each slot that needs one
 //! - [`table`]: the records, found by flow
 //! - [`wheel`]: the timers of records and of flights
 

@@ -23,10 +23,10 @@ impl<S: Service> Engine<S> {
         call: impl FnOnce(&mut S, &mut Context<'_>) -> R,
     ) -> R {
         let room = self.room(slot).max(answer.written);
-        let output = &mut self.scratch[..room];
-        let Engine { table, classes, outbox, .. } = self;
+        let Engine { table, classes, outbox, service, scratch, .. } = self;
+        let output = &mut scratch[..room];
         let mut context = context(table, classes, outbox, slot, now, output, *answer);
-        let result = call(&mut self.service, &mut context);
+        let result = call(service, &mut context);
         *answer = context.answer;
         self.grant(slot, answer, now);
         result

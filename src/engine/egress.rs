@@ -158,11 +158,7 @@ impl<S: Service> Engine<S> {
             self.scratch = scratch;
             return;
         }
-        let flight = match self.table.slab[slot].flight {
-            NONE => self.start_flight(slot, now),
-            flight => Some(flight),
-        };
-        let Some(flight) = flight else { return };
+        let Some(flight) = self.flight_of(slot, now) else { return };
         let sent_before = usize::from(self.flights[flight].len);
         self.flights.append(flight, &self.scratch[..len], &mut self.outbox.payloads);
         if fin {
@@ -183,13 +179,17 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) {
-        let Some(flight) = self.start_flight(slot, now) else { return };
+        let Some(flight) = self.flight_of(slot, now) else { return };
         self.flights.share(flight, payload, &mut self.outbox.payloads);
         self.send_flight(slot, 0, usize::MAX, output);
     }
 
-    /// Gives the connection in `slot`, which has none, an empty flight, if there is one.
-    pub(super) fn start_flight(&mut self, slot: u32, now: Instant) -> Option<u32> {
+    /// The flight of the connection in `slot`, a fresh one if it had none.
+    pub(super) fn flight_of(&mut self, slot: u32, now: Instant) -> Option<u32> {
+        let flight = self.table.slab[slot].flight;
+        if flight != NONE {
+            return Some(flight);
+        }
         let flight = self.flights.insert(slot)?;
         self.table.slab[slot].flight = flight;
         self.flights[flight].since = Tick::of(now);

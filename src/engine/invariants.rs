@@ -74,10 +74,10 @@ impl<S: Service> Engine<S> {
         assert_eq!((timed, flights), (engine.wheel.len(), engine.flights.len()), "timers, flights");
         assert_eq!(engine.flight_wheel.len(), flights, "every flight has a timer");
         assert_eq!(line.len(), stalled, "nobody else is in line");
-        let waits = (engine.table.wakes.len(), engine.table.waiting.len());
-        assert_eq!((wakes, waiting), waits, "nobody else waits");
         assert_eq!(engine.flights.stalled(), stalled, "they are counted");
         assert_eq!(engine.payloads_in_use(), engine.outbox.payloads.len(), "payloads");
+        let waits = (engine.table.wakes.len(), engine.table.waiting.len());
+        assert_eq!((wakes, waiting), waits, "nobody else waits");
         let counters = engine.counters();
         assert_eq!((counters.connections, counters.established), (u64::from(live), writable));
         assert_eq!(counters.half_open, half_open, "half-open");

@@ -374,14 +374,15 @@ impl<S: Service> Engine<S> {
             self.promote(slot, now);
         }
         if len > self.room(slot) {
+            self.finish_batch(now, output);
             return Err(CommandError::Busy);
         }
         self.scratch[..len].copy_from_slice(words.bytes(&self.outbox.payloads));
         self.transmit(slot, len, false, now, output);
-        // One that waited for room may have got it by being promoted.
-        self.finish_batch(now, output);
         let promoted = self.table.slab[slot].promoted();
         let is_queued = promoted.is_some_and(|index| self.promoted[index].promoted.has_unsent());
+        // One that waited for room may have got it by being promoted.
+        self.finish_batch(now, output);
         Ok(if is_queued { Outcome::Queued } else { Outcome::Sent })
     }
 }

@@ -5,9 +5,11 @@
 //! [`Builtin`], of [`Setup`] and of `Instance`, and a line in [`Setup::parse`].
 
 use super::discard::Discard;
+use super::dubbo::{self, Dubbo};
 use super::echo::Echo;
 use super::line::{self, Line};
 use super::settings::{BadSetting, Settings};
+use super::ws::{self, WebSocket};
 use super::{Context, RECEIVE_WINDOW, Service, ServiceState};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
@@ -24,11 +26,16 @@ pub enum Builtin {
     Discard,
     /// See [`mod@line`].
     Line,
+    /// See [`ws`].
+    Ws,
+    /// See [`dubbo`].
+    Dubbo,
 }
 
 impl Builtin {
     /// All built-in services.
-    pub const ALL: [Builtin; 3] = [Builtin::Echo, Builtin::Discard, Builtin::Line];
+    pub const ALL: [Builtin; 5] =
+        [Builtin::Echo, Builtin::Discard, Builtin::Line, Builtin::Ws, Builtin::Dubbo];
 
     /// The service's name in a `--listen` URL.
     pub const fn name(self) -> &'static str {
@@ -36,7 +43,16 @@ impl Builtin {
             Builtin::Echo => "echo",
             Builtin::Discard => "discard",
             Builtin::Line => "line",
+            Builtin::Ws => "ws",
+            Builtin::Dubbo => "dubbo",
         }
+    }
+
+    /// The names of all services, as words.
+    fn names() -> String {
+        let names = Builtin::ALL.map(Builtin::name);
+        let [rest @ .., last] = &names;
+        format!("{} and {last}", rest.join(", "))
     }
 
     /// The keys of a `--listen` URL that set the service.
@@ -44,6 +60,8 @@ impl Builtin {
         match self {
             Builtin::Echo | Builtin::Discard => &[],
             Builtin::Line => line::KEYS,
+            Builtin::Ws => ws::KEYS,
+            Builtin::Dubbo => dubbo::KEYS,
         }
     }
 
@@ -67,7 +85,7 @@ impl fmt::Display for Builtin {
 
 /// There is no service of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown service '{0}': there are echo, discard and line")]
+#[error("unknown service '{0}': there are {known}", known = Builtin::names())]
 pub struct UnknownService(pub String);
 
 impl FromStr for Builtin {
@@ -86,6 +104,8 @@ pub enum Setup {
     Echo,
     Discard,
     Line(line::Setup),
+    Ws(ws::Setup),
+    Dubbo(dubbo::Setup),
 }
 
 impl Setup {
@@ -99,6 +119,8 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::parse(settings)?),
+            Builtin::Ws => Setup::Ws(ws::Setup::parse(settings)?),
+            Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::parse(settings)?),
         })
     }
 
@@ -108,6 +130,8 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::default()),
+            Builtin::Ws => Setup::Ws(ws::Setup::default()),
+            Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::default()),
         }
     }
 
@@ -117,6 +141,8 @@ impl Setup {
             Setup::Echo => Builtin::Echo,
             Setup::Discard => Builtin::Discard,
             Setup::Line(_) => Builtin::Line,
+            Setup::Ws(_) => Builtin::Ws,
+            Setup::Dubbo(_) => Builtin::Dubbo,
         }
     }
 }
@@ -126,6 +152,8 @@ enum Instance {
     Echo(Echo),
     Discard(Discard),
     Line(Line),
+    Ws(WebSocket),
+    Dubbo(Dubbo),
 }
 
 impl Instance {
@@ -134,6 +162,8 @@ impl Instance {
             Setup::Echo => Instance::Echo(Echo),
             Setup::Discard => Instance::Discard(Discard),
             Setup::Line(setup) => Instance::Line(Line::new(setup)),
+            Setup::Ws(setup) => Instance::Ws(WebSocket::new(setup)),
+            Setup::Dubbo(setup) => Instance::Dubbo(Dubbo::new(setup)),
         }
     }
 
@@ -142,6 +172,8 @@ impl Instance {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
+            Instance::Ws(ws) => ws,
+            Instance::Dubbo(dubbo) => dubbo,
         }
     }
 
@@ -150,6 +182,8 @@ impl Instance {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
+            Instance::Ws(ws) => ws,
+            Instance::Dubbo(dubbo) => dubbo,
         }
     }
 }

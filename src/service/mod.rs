@@ -9,6 +9,8 @@
 //! - [`settings`]: what the query of a `--listen` URL sets
 //! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
+//! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
+//! - [`silence`]: how long a peer has been silent, and what is due then
 //! - `by_hand`: tests only: a connection without an engine
 
 pub mod builtin;
@@ -16,9 +18,12 @@ pub mod builtin;
 pub(crate) mod by_hand;
 mod context;
 pub mod discard;
+pub mod dubbo;
 pub mod echo;
 pub mod line;
 pub mod settings;
+pub mod silence;
+pub mod ws;
 
 pub use context::Context;
 pub(crate) use context::{Answer, Wake};
