@@ -1,0 +1,366 @@
+//! A server of MQTT 3.1.1 and 5.0, for QoS 0 and 1.
+//!
+//! A connection's eight bytes say how far it has come, which session is its, and when it last sent
+//! something: a PINGREQ is answered from them alone. Everything else is in tables outside, which grow
+//! with use up to a limit each. What is refused, and how, is in `docs/mqtt.md`.
+//!
+//! Messages for a client wait in its session, and leave when its own connection is called: the one who
+//! publishes only asks the engine to call it ([`Context::offer_room`]). So a packet is written by its
+//! own connection alone, as its room allows, and nobody waits for a slow one.
+//!
+//! - [`codec`]: the packets
+//! - [`policy`]: what is allowed, and how much is kept; [`counters`]: what happened
+//! - `state`: the eight bytes
+//! - `topic`: names and filters; `tree`: of topics; `subscriptions`: who is to get what;
+//!   `retained`: the last message of a topic
+//! - `message`: kept once; `session`: of a client; `sessions`: all of them
+//! - `admission`: CONNECT; `incoming`: the packets after it; `outgoing`: messages to clients;
+//!   `ending`: of connections and sessions
+
+mod admission;
+pub mod codec;
+pub mod counters;
+mod ending;
+mod incoming;
+mod message;
+mod outgoing;
+pub mod policy;
+mod retained;
+mod session;
+mod sessions;
+mod state;
+mod subscriptions;
+mod topic;
+mod tree;
+
+use super::{Context, ServiceState};
+use crate::conn::slab::ConnId;
+use crate::time::Instant;
+use crate::wire::addr::Secret;
+use codec::acknowledgment::PINGRESP;
+use codec::frame::{self, Frame, Kind};
+use codec::{Reason, Version};
+use counters::Counters;
+use message::Account;
+use outgoing::Target;
+use policy::Policy;
+use retained::Retained;
+use sessions::Sessions;
+use state::{Stage, State};
+use std::collections::VecDeque;
+use subscriptions::Subscriptions;
+
+/// Room without which a packet is not even looked at: enough for most answers.
+const ROOM_MIN: usize = 64;
+
+/// A server, with all its sessions.
+pub struct Mqtt {
+    policy: Policy,
+    sessions: Sessions,
+    subscriptions: Subscriptions,
+    retained: Retained,
+    account: Account,
+    counters: Counters,
+    /// Sessions whose connection is to be called, because messages wait for it.
+    calls: VecDeque<u32>,
+    /// Connections that are to be called because another one has taken their session.
+    evictions: VecDeque<ConnId>,
+    /// How many messages wait, each counted for each client.
+    queued: u32,
+    /// How many client identifiers were given out.
+    assigned: u64,
+    /// The time of the last call.
+    now: Instant,
+    /// Kept so that its memory is: whom a message goes to.
+    targets: Vec<Target>,
+    /// Kept so that its memory is: the codes of a SUBACK.
+    codes: Vec<u8>,
+}
+
+/// What became of the bytes at the front.
+enum Step {
+    /// So many were taken.
+    Took(usize),
+    /// They are only the beginning of a packet, or there is no room to answer it.
+    Wait,
+    /// The connection ends; what follows is ignored.
+    End,
+}
+
+impl Mqtt {
+    /// A server without clients. `secret` keys the hashes of what clients choose.
+    pub fn new(policy: Policy, secret: Secret) -> Mqtt {
+        let limits =
+            retained::Limits { len_max: policy.retained_max, bytes_max: policy.retained_bytes_max };
+        Mqtt {
+            sessions: Sessions::new(policy.sessions_max, secret),
+            subscriptions: Subscriptions::new(policy.subscriptions_max, secret),
+            retained: Retained::new(limits, secret),
+            account: Account::default(),
+            counters: Counters::default(),
+            calls: VecDeque::new(),
+            evictions: VecDeque::new(),
+            queued: 0,
+            assigned: 0,
+            now: Instant::ZERO,
+            targets: Vec::new(),
+            codes: Vec::new(),
+            policy,
+        }
+    }
+
+    /// A connection is established.
+    pub fn on_open(&mut self, conn: &mut Context<'_>) {
+        self.begin(conn.now());
+        conn.wake_after(self.policy.connect_timeout);
+        self.call_others(conn);
+    }
+
+    /// Data has come. Returns how much of it was taken: whole packets, as far as there was room to
+    /// answer them.
+    pub fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+        self.begin(conn.now());
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match self.step(conn, &bytes[taken..]) {
+                Step::Took(len) => taken += len,
+                Step::Wait => break,
+                Step::End => {
+                    taken = bytes.len();
+                    break;
+                }
+            }
+        }
+        self.call_others(conn);
+        taken
+    }
+
+    /// The connection's wake has come: to see whether its CONNECT, or anything at all, came in time.
+    pub fn on_wake(&mut self, conn: &mut Context<'_>) {
+        self.begin(conn.now());
+        match State::load(conn.state()).stage {
+            Stage::New => self.time_out_connect(conn),
+            Stage::Connected(_) => match self.connected(conn) {
+                Some((at, version)) => self.check_keep_alive(conn, at, version),
+                None => self.evict(conn),
+            },
+            Stage::Ended => {}
+        }
+        self.call_others(conn);
+    }
+
+    /// There is room, or another connection asked for this call.
+    pub fn on_room(&mut self, conn: &mut Context<'_>) {
+        self.begin(conn.now());
+        if let Stage::Connected(_) = State::load(conn.state()).stage {
+            match self.connected(conn) {
+                Some((at, _)) => self.drain(conn, at),
+                None => self.evict(conn),
+            }
+        }
+        self.call_others(conn);
+    }
+
+    /// The client has closed its direction: without a DISCONNECT, so its will is published.
+    pub fn on_peer_close(&mut self, conn: &mut Context<'_>) {
+        self.begin(conn.now());
+        if let Some((at, _)) = self.connected(conn) {
+            self.detach(at, true);
+        }
+        end_state(conn);
+        conn.close();
+        self.call_others(conn);
+    }
+
+    /// The connection has ended.
+    pub fn on_close(&mut self, id: ConnId, state: &ServiceState) {
+        let State { stage, session, .. } = State::load(state);
+        if let Stage::Connected(_) = stage
+            && self.sessions.get(session).is_some_and(|session| session.conn == Some(id))
+        {
+            self.detach(session, true);
+        }
+    }
+
+    /// What is due without any connection having something to do with it: wills that waited, sessions
+    /// that end, and calls that could not be asked for. Returns when the next is due.
+    pub fn on_turn(
+        &mut self,
+        now: Instant,
+        offer_room: impl FnMut(ConnId) -> bool,
+    ) -> Option<Instant> {
+        self.begin(now);
+        self.call(None, offer_room);
+        self.sessions.first_due()
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many there are, and the memory that they take.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            sessions: self.sessions.len(),
+            subscriptions: self.subscriptions.len(),
+            retained: self.retained.len(),
+            queued: self.queued,
+            message_bytes: self.account.bytes(),
+            session_bytes: self.sessions.memory(),
+            subscription_bytes: self.subscriptions.memory(),
+            retained_bytes: self.retained.memory(),
+        }
+    }
+
+    /// The time is `now`: does what has become due.
+    fn begin(&mut self, now: Instant) {
+        self.now = now;
+        self.work_off_due();
+    }
+
+    /// The session and the protocol of `conn`, unless it has none, or no more.
+    fn connected(&self, conn: &mut Context<'_>) -> Option<(u32, Version)> {
+        let State { stage: Stage::Connected(version), session, .. } = State::load(conn.state())
+        else {
+            return None;
+        };
+        let owner = self.sessions.get(session)?.conn;
+        (owner == Some(conn.id())).then_some((session, version))
+    }
+
+    /// Takes the packet that `bytes` begin with.
+    fn step(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> Step {
+        let mut state = State::load(conn.state());
+        if state.stage == Stage::Ended {
+            return Step::End;
+        }
+        if is_blocked(conn) {
+            return Step::Wait;
+        }
+        if let Stage::Connected(_) = state.stage
+            && bytes.starts_with(&[Kind::Pingreq.first_byte(), 0])
+        {
+            state.hear(conn.now());
+            *conn.state() = state.store();
+            conn.send(&PINGRESP);
+            return Step::Took(2);
+        }
+        let frame = frame::split(bytes, self.policy.packet_len_max as usize);
+        match state.stage {
+            Stage::New => self.step_new(conn, bytes, frame),
+            _ => self.step_connected(conn, frame),
+        }
+    }
+
+    fn step_connected(
+        &mut self,
+        conn: &mut Context<'_>,
+        frame: Result<Option<Frame<'_>>, Reason>,
+    ) -> Step {
+        let Some((at, version)) = self.connected(conn) else {
+            self.evict(conn);
+            return Step::End;
+        };
+        // What waits leaves before and after each packet, so it is all the same how those are cut.
+        self.drain(conn, at);
+        if is_blocked(conn) {
+            return Step::Wait;
+        }
+        let taken = match frame {
+            Ok(None) => return Step::Wait,
+            Ok(Some(frame)) => {
+                let mut state = State::load(conn.state());
+                state.hear(conn.now());
+                *conn.state() = state.store();
+                self.packet(conn, at, version, &frame)
+            }
+            Err(reason) => Err(reason),
+        };
+        match taken {
+            Ok(Step::Took(len)) => {
+                self.drain(conn, at);
+                Step::Took(len)
+            }
+            Ok(step) => step,
+            Err(reason) => {
+                self.refuse(conn, at, version, reason);
+                Step::End
+            }
+        }
+    }
+
+    /// Asks for the connections to be called that are to be, but `conn`: its call is under way.
+    fn call_others(&mut self, conn: &mut Context<'_>) {
+        let own = conn.id();
+        self.call(Some(own), |to| conn.offer_room(to).is_ok());
+    }
+
+    /// Asks for connections to be called, until `offer_room` refuses.
+    fn call(&mut self, own: Option<ConnId>, mut offer_room: impl FnMut(ConnId) -> bool) {
+        while let Some(&id) = self.evictions.front() {
+            if !offer_room(id) {
+                return;
+            }
+            self.evictions.pop_front();
+        }
+        while let Some(&at) = self.calls.front() {
+            if let Some(session) = self.sessions.get(at)
+                && session.is_called
+                && let Some(to) = session.conn
+                && own != Some(to)
+                && !offer_room(to)
+            {
+                return;
+            }
+            self.calls.pop_front();
+        }
+    }
+}
+
+/// What a server keeps. Messages are counted once, however many clients they wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// Sessions, with and without a connection.
+    pub sessions: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: u32,
+    /// Retained messages.
+    pub retained: usize,
+    /// Messages that wait for a client, each counted for each client.
+    pub queued: u32,
+    /// All messages that are kept, in bytes.
+    pub message_bytes: usize,
+    /// The sessions with what waits for them, in bytes, without the messages.
+    pub session_bytes: usize,
+    /// The subscriptions with their filters, in bytes.
+    pub subscription_bytes: usize,
+    /// The retained messages with their topics, in bytes.
+    pub retained_bytes: usize,
+}
+
+impl Usage {
+    /// What sessions and subscriptions take for each session, in bytes.
+    pub fn bytes_per_session(&self) -> usize {
+        (self.session_bytes + self.subscription_bytes).checked_div(self.sessions).unwrap_or(0)
+    }
+}
+
+/// Whether nothing can be answered on `conn` now; it is called again when that changes.
+fn is_blocked(conn: &mut Context<'_>) -> bool {
+    let blocked = State::load(conn.state()).blocked || conn.room() < ROOM_MIN;
+    if blocked {
+        conn.want_room();
+    }
+    blocked
+}
+
+/// Nothing that still comes on the connection matters.
+fn end_state(conn: &mut Context<'_>) {
+    let mut state = State::load(conn.state());
+    state.stage = Stage::Ended;
+    *conn.state() = state.store();
+}
+
+#[cfg(test)]
+mod tests;
