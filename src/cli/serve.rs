@@ -210,7 +210,7 @@ fn make_shard(
     config.listeners = plan.listeners.clone();
     let remedy = "lower --max-connections, --flights-max or --promoted-max";
     memory::check(&config, attachment.queues(), remedy)?;
-    let engine = Engine::try_new(config, Builtins::new(&plan.setups), clock.now())?;
+    let engine = Engine::try_new(config, Builtins::new(&plan.setups, secrets::draw()?), clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }
 

@@ -244,7 +244,7 @@ impl<S: Service> Engine<S> {
         let wheels = [&self.wheel, &self.flight_wheel, &self.promoted_wheel];
         let due = wheels.map(Wheel::next_due);
         let due = due.into_iter().flatten().map(|tick| tick.start(now));
-        due.chain(self.claims.due()).min()
+        due.chain(self.claims.due()).chain(self.next_turn(now)).min()
     }
 
     /// Moves a connection to another state, and keeps the gauges of states.

@@ -7,10 +7,13 @@
 use super::discard::Discard;
 use super::echo::Echo;
 use super::line::{self, Line};
+use super::mqtt::{self, Mqtt};
 use super::settings::{BadSetting, Settings};
-use super::{Context, RECEIVE_WINDOW, Service, ServiceState};
+use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
+use crate::time::Instant;
+use crate::wire::addr::Secret;
 use core::fmt;
 use core::str::FromStr;
 
@@ -24,11 +27,13 @@ pub enum Builtin {
     Discard,
     /// See [`mod@line`].
     Line,
+    /// See [`mod@mqtt`].
+    Mqtt,
 }
 
 impl Builtin {
     /// All built-in services.
-    pub const ALL: [Builtin; 3] = [Builtin::Echo, Builtin::Discard, Builtin::Line];
+    pub const ALL: [Builtin; 4] = [Builtin::Echo, Builtin::Discard, Builtin::Line, Builtin::Mqtt];
 
     /// The service's name in a `--listen` URL.
     pub const fn name(self) -> &'static str {
@@ -36,6 +41,7 @@ impl Builtin {
             Builtin::Echo => "echo",
             Builtin::Discard => "discard",
             Builtin::Line => "line",
+            Builtin::Mqtt => "mqtt",
         }
     }
 
@@ -44,6 +50,7 @@ impl Builtin {
         match self {
             Builtin::Echo | Builtin::Discard => &[],
             Builtin::Line => line::KEYS,
+            Builtin::Mqtt => mqtt::KEYS,
         }
     }
 
@@ -67,7 +74,7 @@ impl fmt::Display for Builtin {
 
 /// There is no service of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown service '{0}': there are echo, discard and line")]
+#[error("unknown service '{0}': there are echo, discard, line and mqtt")]
 pub struct UnknownService(pub String);
 
 impl FromStr for Builtin {
@@ -86,6 +93,7 @@ pub enum Setup {
     Echo,
     Discard,
     Line(line::Setup),
+    Mqtt(mqtt::Setup),
 }
 
 impl Setup {
@@ -99,6 +107,7 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::parse(settings)?),
+            Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::parse(settings)?),
         })
     }
 
@@ -108,6 +117,7 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::default()),
+            Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::default()),
         }
     }
 
@@ -117,6 +127,7 @@ impl Setup {
             Setup::Echo => Builtin::Echo,
             Setup::Discard => Builtin::Discard,
             Setup::Line(_) => Builtin::Line,
+            Setup::Mqtt(_) => Builtin::Mqtt,
         }
     }
 }
@@ -126,14 +137,16 @@ enum Instance {
     Echo(Echo),
     Discard(Discard),
     Line(Line),
+    Mqtt(Box<Mqtt>),
 }
 
 impl Instance {
-    fn new(setup: &Setup) -> Instance {
+    fn new(setup: &Setup, secret: Secret) -> Instance {
         match setup {
             Setup::Echo => Instance::Echo(Echo),
             Setup::Discard => Instance::Discard(Discard),
             Setup::Line(setup) => Instance::Line(Line::new(setup)),
+            Setup::Mqtt(setup) => Instance::Mqtt(Box::new(Mqtt::new(setup.policy(), secret))),
         }
     }
 
@@ -142,6 +155,7 @@ impl Instance {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
+            Instance::Mqtt(mqtt) => &mut **mqtt,
         }
     }
 
@@ -150,6 +164,14 @@ impl Instance {
             Instance::Echo(echo) => echo.receive_window(tag),
             Instance::Discard(discard) => discard.receive_window(tag),
             Instance::Line(line) => line.receive_window(tag),
+            Instance::Mqtt(mqtt) => mqtt.receive_window(tag),
+        }
+    }
+
+    fn next_turn(&self) -> Option<Instant> {
+        match self {
+            Instance::Echo(_) | Instance::Discard(_) | Instance::Line(_) => None,
+            Instance::Mqtt(mqtt) => mqtt.next_turn(),
         }
     }
 }
@@ -158,9 +180,10 @@ impl Instance {
 pub struct Builtins(Vec<Instance>);
 
 impl Builtins {
-    /// Services for the tags 0, 1 and so on; at most 256 are ever asked.
-    pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>) -> Builtins {
-        Builtins(setups.into_iter().map(Instance::new).collect())
+    /// Services for the tags 0, 1 and so on; at most 256 are ever asked. `secret` keys the hashes of what
+    /// peers choose.
+    pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>, secret: Secret) -> Builtins {
+        Builtins(setups.into_iter().map(|setup| Instance::new(setup, secret)).collect())
     }
 
     fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
@@ -169,9 +192,10 @@ impl Builtins {
 }
 
 impl Default for Builtins {
-    /// One of each, with nothing set, for the tags of [`Builtin::tag`].
+    /// One of each, with nothing set, for the tags of [`Builtin::tag`]. The hashes of what peers choose
+    /// are keyed with zeros: for where nobody chooses in order to collide.
     fn default() -> Builtins {
-        Builtins::new(&Builtin::ALL.map(Setup::of))
+        Builtins::new(&Builtin::ALL.map(Setup::of), Secret([0; 16]))
     }
 }
 
@@ -208,6 +232,18 @@ impl Service for Builtins {
     fn on_close(&mut self, id: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
         if let Some(service) = self.service(tag) {
             service.on_close(id, tag, state, reason);
+        }
+    }
+
+    fn next_turn(&self) -> Option<Instant> {
+        self.0.iter().filter_map(Instance::next_turn).min()
+    }
+
+    fn on_turn(&mut self, turn: &mut Turn<'_>) {
+        for instance in &mut self.0 {
+            if instance.next_turn().is_some_and(|at| at <= turn.now()) {
+                instance.service().on_turn(turn);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! A connection without an engine, for tests of services: fed and drained by hand.
 
 use super::{Answer, Context, Service, ServiceState, Wake};
+use crate::conn::invitations::Invitations;
 use crate::conn::record::State;
 use crate::conn::slab::{ConnId, Slab};
 use crate::time::Instant;
@@ -16,6 +17,8 @@ pub(crate) struct ByHand {
     pub(crate) sent: Vec<u8>,
     /// What was asked for, but for what was written: closing, aborting, reasons, profiles.
     pub(crate) asked: Answer,
+    /// The connections that were invited.
+    pub(crate) invitations: Invitations,
     /// When the service is to be woken.
     pub(crate) wake: Option<Instant>,
 }
@@ -32,6 +35,7 @@ impl ByHand {
             state: ServiceState::default(),
             sent: Vec::new(),
             asked: Answer::default(),
+            invitations: Invitations::new(),
             wake: None,
         }
     }
@@ -47,6 +51,7 @@ impl ByHand {
             state: &mut self.state,
             output: &mut output,
             answer: Answer { written: 0, wants_room: false, ..self.asked },
+            invitations: &mut self.invitations,
         };
         let result = call(&mut context);
         self.asked = context.answer;

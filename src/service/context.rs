@@ -1,6 +1,7 @@
 //! What a service sees of a connection during a call, and what it asks for.
 
 use super::ServiceState;
+use crate::conn::invitations::Invitations;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::tcp::keepalive::Profile;
@@ -16,6 +17,7 @@ pub struct Context<'a> {
     pub(crate) state: &'a mut ServiceState,
     pub(crate) output: &'a mut [u8],
     pub(crate) answer: Answer,
+    pub(crate) invitations: &'a mut Invitations,
 }
 
 /// What the service wants: to send so many bytes of the output, and the rest.
@@ -115,6 +117,15 @@ impl Context<'_> {
         self.answer.wake = Some(Wake::Never);
     }
 
+    /// Has [`super::Service::on_room`] called for another connection, `to`, as soon as there is room on
+    /// it, and not at all when it ends before: how one connection has another say something. Returns
+    /// whether there was a place for the request; if not, [`super::Service::on_turn`] is where to ask
+    /// again.
+    #[must_use]
+    pub fn invite(&mut self, to: ConnId) -> bool {
+        self.invitations.push(to)
+    }
+
     /// Changes how the connection finds out that its peer has gone, from now on. A connection keeps
     /// what it had when there are too many different profiles, 256 with the services that they are
     /// for; `profiles_refused` counts it.
@@ -146,5 +157,24 @@ impl Context<'_> {
     pub fn abort_for(&mut self, reason: CloseReason) {
         self.answer.reason = self.answer.reason.or(Some(reason));
         self.abort();
+    }
+}
+
+/// What a service sees between calls for connections.
+pub struct Turn<'a> {
+    pub(crate) now: Instant,
+    pub(crate) invitations: &'a mut Invitations,
+}
+
+impl Turn<'_> {
+    /// The time of this call.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// As [`Context::invite`].
+    #[must_use]
+    pub fn invite(&mut self, to: ConnId) -> bool {
+        self.invitations.push(to)
     }
 }

@@ -5,7 +5,7 @@
 //! with use up to a limit each. What is refused, and how, is in `docs/mqtt.md`.
 //!
 //! Messages for a client wait in its session, and leave when its own connection is called: the one who
-//! publishes only asks the engine to call it ([`Context::offer_room`]). So a packet is written by its
+//! publishes only asks the engine to call it ([`Context::invite`]). So a packet is written by its
 //! own connection alone, as its room allows, and nobody waits for a slow one.
 //!
 //! - [`codec`]: the packets
@@ -33,7 +33,10 @@ mod subscriptions;
 mod topic;
 mod tree;
 
-use super::{Context, ServiceState};
+use super::settings::{BadSetting, Settings};
+use super::{Context, Service, ServiceState, Turn};
+use crate::tcp::CloseReason;
+use crate::time::Duration;
 use crate::conn::slab::ConnId;
 use crate::time::Instant;
 use crate::wire::addr::Secret;
@@ -107,91 +110,6 @@ impl Mqtt {
             codes: Vec::new(),
             policy,
         }
-    }
-
-    /// A connection is established.
-    pub fn on_open(&mut self, conn: &mut Context<'_>) {
-        self.begin(conn.now());
-        conn.wake_after(self.policy.connect_timeout);
-        self.call_others(conn);
-    }
-
-    /// Data has come. Returns how much of it was taken: whole packets, as far as there was room to
-    /// answer them.
-    pub fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
-        self.begin(conn.now());
-        let mut taken = 0;
-        while taken < bytes.len() {
-            match self.step(conn, &bytes[taken..]) {
-                Step::Took(len) => taken += len,
-                Step::Wait => break,
-                Step::End => {
-                    taken = bytes.len();
-                    break;
-                }
-            }
-        }
-        self.call_others(conn);
-        taken
-    }
-
-    /// The connection's wake has come: to see whether its CONNECT, or anything at all, came in time.
-    pub fn on_wake(&mut self, conn: &mut Context<'_>) {
-        self.begin(conn.now());
-        match State::load(conn.state()).stage {
-            Stage::New => self.time_out_connect(conn),
-            Stage::Connected(_) => match self.connected(conn) {
-                Some((at, version)) => self.check_keep_alive(conn, at, version),
-                None => self.evict(conn),
-            },
-            Stage::Ended => {}
-        }
-        self.call_others(conn);
-    }
-
-    /// There is room, or another connection asked for this call.
-    pub fn on_room(&mut self, conn: &mut Context<'_>) {
-        self.begin(conn.now());
-        if let Stage::Connected(_) = State::load(conn.state()).stage {
-            match self.connected(conn) {
-                Some((at, _)) => self.drain(conn, at),
-                None => self.evict(conn),
-            }
-        }
-        self.call_others(conn);
-    }
-
-    /// The client has closed its direction: without a DISCONNECT, so its will is published.
-    pub fn on_peer_close(&mut self, conn: &mut Context<'_>) {
-        self.begin(conn.now());
-        if let Some((at, _)) = self.connected(conn) {
-            self.detach(at, true);
-        }
-        end_state(conn);
-        conn.close();
-        self.call_others(conn);
-    }
-
-    /// The connection has ended.
-    pub fn on_close(&mut self, id: ConnId, state: &ServiceState) {
-        let State { stage, session, .. } = State::load(state);
-        if let Stage::Connected(_) = stage
-            && self.sessions.get(session).is_some_and(|session| session.conn == Some(id))
-        {
-            self.detach(session, true);
-        }
-    }
-
-    /// What is due without any connection having something to do with it: wills that waited, sessions
-    /// that end, and calls that could not be asked for. Returns when the next is due.
-    pub fn on_turn(
-        &mut self,
-        now: Instant,
-        offer_room: impl FnMut(ConnId) -> bool,
-    ) -> Option<Instant> {
-        self.begin(now);
-        self.call(None, offer_room);
-        self.sessions.first_due()
     }
 
     /// What happened so far.
@@ -293,13 +211,13 @@ impl Mqtt {
     /// Asks for the connections to be called that are to be, but `conn`: its call is under way.
     fn call_others(&mut self, conn: &mut Context<'_>) {
         let own = conn.id();
-        self.call(Some(own), |to| conn.offer_room(to).is_ok());
+        self.call(Some(own), |to| conn.invite(to));
     }
 
-    /// Asks for connections to be called, until `offer_room` refuses.
-    fn call(&mut self, own: Option<ConnId>, mut offer_room: impl FnMut(ConnId) -> bool) {
+    /// Asks for connections to be called, until `invite` refuses.
+    fn call(&mut self, own: Option<ConnId>, mut invite: impl FnMut(ConnId) -> bool) {
         while let Some(&id) = self.evictions.front() {
-            if !offer_room(id) {
+            if !invite(id) {
                 return;
             }
             self.evictions.pop_front();
@@ -309,11 +227,132 @@ impl Mqtt {
                 && session.is_called
                 && let Some(to) = session.conn
                 && own != Some(to)
-                && !offer_room(to)
+                && !invite(to)
             {
                 return;
             }
             self.calls.pop_front();
+        }
+    }
+}
+
+impl Service for Mqtt {
+    fn on_open(&mut self, conn: &mut Context<'_>) {
+        self.begin(conn.now());
+        conn.wake_after(self.policy.connect_timeout);
+        self.call_others(conn);
+    }
+
+    fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+        self.begin(conn.now());
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match self.step(conn, &bytes[taken..]) {
+                Step::Took(len) => taken += len,
+                Step::Wait => break,
+                Step::End => {
+                    taken = bytes.len();
+                    break;
+                }
+            }
+        }
+        self.call_others(conn);
+        taken
+    }
+
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        self.begin(conn.now());
+        match State::load(conn.state()).stage {
+            Stage::New => self.time_out_connect(conn),
+            Stage::Connected(_) => match self.connected(conn) {
+                Some((at, version)) => self.check_keep_alive(conn, at, version),
+                None => self.evict(conn),
+            },
+            Stage::Ended => {}
+        }
+        self.call_others(conn);
+    }
+
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        self.begin(conn.now());
+        if let Stage::Connected(_) = State::load(conn.state()).stage {
+            match self.connected(conn) {
+                Some((at, _)) => self.drain(conn, at),
+                None => self.evict(conn),
+            }
+        }
+        self.call_others(conn);
+    }
+
+    fn on_peer_close(&mut self, conn: &mut Context<'_>) {
+        self.begin(conn.now());
+        if let Some((at, _)) = self.connected(conn) {
+            self.detach(at, true);
+        }
+        end_state(conn);
+        conn.close();
+        self.call_others(conn);
+    }
+
+    fn on_close(&mut self, id: ConnId, _: u8, state: ServiceState, _: CloseReason) {
+        let State { stage, session, .. } = State::load(&state);
+        if let Stage::Connected(_) = stage
+            && self.sessions.get(session).is_some_and(|session| session.conn == Some(id))
+        {
+            self.detach(session, true);
+        }
+    }
+
+    fn next_turn(&self) -> Option<Instant> {
+        let is_asking = !self.calls.is_empty() || !self.evictions.is_empty();
+        if is_asking { Some(self.now) } else { self.sessions.first_due() }
+    }
+
+    /// Does what is due without any connection having something to do with it: wills that waited,
+    /// sessions that end, and calls that could not be asked for.
+    fn on_turn(&mut self, turn: &mut Turn<'_>) {
+        self.begin(turn.now());
+        self.call(None, |to| turn.invite(to));
+    }
+}
+
+/// The keys of a `--listen` URL that set the service.
+pub const KEYS: &[&str] = &["keep-alive-max", "session-expiry-max"];
+
+/// What the query of a `--listen` URL sets; the rest is as in [`Policy::default`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// [`Policy::keep_alive_s_max`].
+    keep_alive_s_max: u16,
+    /// [`Policy::session_expiry_s_max`], if there is a limit.
+    session_expiry_s_max: Option<u32>,
+}
+
+impl Setup {
+    /// Takes what `settings` say.
+    ///
+    /// # Errors
+    ///
+    /// When a value cannot be read, or is longer than the protocol can say.
+    pub fn parse(settings: &mut Settings) -> Result<Setup, BadSetting> {
+        let seconds = |value: &str| Some(humantime::parse_duration(value).ok()?.as_secs());
+        let keep_alive = settings.take("keep-alive-max", "keep-alive-max=60s", |value| {
+            u16::try_from(seconds(value)?).ok()
+        })?;
+        let session_expiry_s_max =
+            settings.take("session-expiry-max", "session-expiry-max=1day", |value| {
+                u32::try_from(seconds(value)?).ok()
+            })?;
+        Ok(Setup { keep_alive_s_max: keep_alive.unwrap_or(0), session_expiry_s_max })
+    }
+
+    /// The policy that it stands for.
+    pub fn policy(&self) -> Policy {
+        let Policy { session_expiry_s_max, .. } = Policy::default();
+        Policy {
+            keep_alive_s_max: self.keep_alive_s_max,
+            session_expiry_s_max: self.session_expiry_s_max.unwrap_or(session_expiry_s_max),
+            ..Policy::default()
         }
     }
 }

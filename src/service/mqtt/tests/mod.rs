@@ -9,10 +9,11 @@ mod splits;
 mod subscribing;
 
 use super::*;
-use crate::service::Answer;
-use crate::service::Wake;
-use crate::tcp::CloseReason;
-use crate::time::Duration;
+use crate::conn::invitations::Invitations;
+use crate::conn::record::State as TcpState;
+use crate::conn::slab::Slab;
+use crate::service::{Answer, Wake};
+use crate::wire::addr::{Address, Endpoint, FlowKey};
 use codec::Version::{V5, V311};
 
 /// The properties that every 5.0 CONNACK has.
@@ -45,6 +46,8 @@ struct World {
     mqtt: Mqtt,
     now: Instant,
     peers: Vec<Peer>,
+    /// Gives each connection a name.
+    names: Slab,
 }
 
 #[derive(Clone, Copy)]
@@ -63,12 +66,14 @@ impl World {
 
     fn with(policy: Policy) -> World {
         let mqtt = Mqtt::new(policy, Secret([7; 16]));
-        World { mqtt, now: Instant::from_millis(5), peers: Vec::new() }
+        World { mqtt, now: Instant::from_millis(5), peers: Vec::new(), names: Slab::new(2_000).unwrap() }
     }
 
     /// A new connection.
     fn open(&mut self) -> usize {
-        let id = conn_id(self.peers.len());
+        let slot = self.names.insert().expect("a name");
+        self.names[slot].state = TcpState::Established;
+        let id = self.names.id(slot);
         self.peers.push(Peer {
             id,
             state: ServiceState::default(),
@@ -117,7 +122,7 @@ impl World {
     /// The client closes without a DISCONNECT, or vanishes.
     fn lose(&mut self, peer: usize) {
         let Peer { id, state, .. } = self.peers[peer];
-        self.mqtt.on_close(id, &state);
+        self.mqtt.on_close(id, 0, state, CloseReason::ClosedByPeer);
         self.peers[peer].closed.get_or_insert(None);
         self.turn();
     }
@@ -145,16 +150,13 @@ impl World {
 
     /// What the engine does once for each batch.
     fn turn(&mut self) {
-        let mut offers = Vec::new();
-        self.mqtt.on_turn(self.now, |to| {
-            offers.push(to);
-            true
-        });
-        self.offer(offers);
+        let mut invitations = Invitations::new();
+        self.mqtt.on_turn(&mut Turn { now: self.now, invitations: &mut invitations });
+        self.offer(invitations);
     }
 
-    fn offer(&mut self, offers: Vec<ConnId>) {
-        for to in offers {
+    fn offer(&mut self, mut invitations: Invitations) {
+        while let Some(to) = invitations.pop() {
             if let Some(at) = self.peers.iter().position(|peer| peer.id == to)
                 && self.peers[at].closed.is_none()
             {
@@ -170,14 +172,17 @@ impl World {
         }
         let mut output = vec![0; peer.room];
         let bytes = core::mem::take(&mut peer.unread);
-        let mut offers = Vec::new();
+        let mut invitations = Invitations::new();
+        let endpoint = Endpoint { addr: Address::v4([10, 77, 0, 1]), port: 1883 };
         let mut conn = Context {
             id: peer.id,
             now: self.now,
+            tag: 0,
+            flow: FlowKey { remote: endpoint, local: endpoint },
             state: &mut peer.state,
             output: &mut output,
             answer: Answer::default(),
-            offers: &mut offers,
+            invitations: &mut invitations,
         };
         let taken = match event {
             Event::Open => {
@@ -210,7 +215,7 @@ impl World {
         if answer.closing {
             peer.closed = Some(answer.reason);
         }
-        self.offer(offers);
+        self.offer(invitations);
     }
 
     fn closed(&self, peer: usize) -> Option<Option<CloseReason>> {
@@ -226,9 +231,6 @@ impl World {
     }
 }
 
-fn conn_id(n: usize) -> ConnId {
-    ConnId { index: u32::try_from(n).unwrap(), generation: 0 }
-}
 
 /// A packet with this first byte.
 fn packet(first: u8, body: &[&[u8]]) -> Vec<u8> {
