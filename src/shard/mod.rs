@@ -4,9 +4,13 @@
 //!
 //! - [`clock`]: the only reader of the system's clock
 //! - [`affinity`]: which processor a thread runs on
+//! - [`host`]: an interface, with a shard for each of its queues
+//! - [`secrets`]: random keys
 
 pub mod affinity;
 pub mod clock;
+pub mod host;
+pub mod secrets;
 
 use crate::engine::claims::Claim;
 use crate::engine::counters::Counters;
