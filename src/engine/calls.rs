@@ -1,9 +1,9 @@
 //! Calls of the service, and what it asks for in them besides sending: to be woken, more room, another
 //! profile.
 
-use super::{BATCH_MAX, Engine};
 use super::classes::{Class, Classes};
 use super::output::Output;
+use super::{BATCH_MAX, Engine};
 use crate::conn::record::{CLOSE_DUE, Conn, NONE};
 use crate::conn::table::Table;
 use crate::frame::FramePool;

@@ -5,10 +5,12 @@
 //! [`Builtin`], of [`Setup`] and of `Instance`, and a line in [`Setup::parse`].
 
 use super::discard::Discard;
+use super::dubbo::{self, Dubbo};
 use super::echo::Echo;
 use super::line::{self, Line};
 use super::mqtt::{self, Mqtt};
 use super::settings::{BadSetting, Settings};
+use super::ws::{self, WebSocket};
 use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
@@ -27,13 +29,24 @@ pub enum Builtin {
     Discard,
     /// See [`mod@line`].
     Line,
+    /// See [`ws`].
+    Ws,
+    /// See [`dubbo`].
+    Dubbo,
     /// See [`mod@mqtt`].
     Mqtt,
 }
 
 impl Builtin {
     /// All built-in services.
-    pub const ALL: [Builtin; 4] = [Builtin::Echo, Builtin::Discard, Builtin::Line, Builtin::Mqtt];
+    pub const ALL: [Builtin; 6] = [
+        Builtin::Echo,
+        Builtin::Discard,
+        Builtin::Line,
+        Builtin::Ws,
+        Builtin::Dubbo,
+        Builtin::Mqtt,
+    ];
 
     /// The service's name in a `--listen` URL.
     pub const fn name(self) -> &'static str {
@@ -41,8 +54,17 @@ impl Builtin {
             Builtin::Echo => "echo",
             Builtin::Discard => "discard",
             Builtin::Line => "line",
+            Builtin::Ws => "ws",
+            Builtin::Dubbo => "dubbo",
             Builtin::Mqtt => "mqtt",
         }
+    }
+
+    /// The names of all services, as words.
+    fn names() -> String {
+        let names = Builtin::ALL.map(Builtin::name);
+        let [rest @ .., last] = &names;
+        format!("{} and {last}", rest.join(", "))
     }
 
     /// The keys of a `--listen` URL that set the service.
@@ -50,6 +72,8 @@ impl Builtin {
         match self {
             Builtin::Echo | Builtin::Discard => &[],
             Builtin::Line => line::KEYS,
+            Builtin::Ws => ws::KEYS,
+            Builtin::Dubbo => dubbo::KEYS,
             Builtin::Mqtt => mqtt::KEYS,
         }
     }
@@ -74,7 +98,7 @@ impl fmt::Display for Builtin {
 
 /// There is no service of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown service '{0}': there are echo, discard, line and mqtt")]
+#[error("unknown service '{0}': there are {known}", known = Builtin::names())]
 pub struct UnknownService(pub String);
 
 impl FromStr for Builtin {
@@ -93,6 +117,8 @@ pub enum Setup {
     Echo,
     Discard,
     Line(line::Setup),
+    Ws(ws::Setup),
+    Dubbo(dubbo::Setup),
     Mqtt(mqtt::Setup),
 }
 
@@ -107,6 +133,8 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::parse(settings)?),
+            Builtin::Ws => Setup::Ws(ws::Setup::parse(settings)?),
+            Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::parse(settings)?),
             Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::parse(settings)?),
         })
     }
@@ -117,6 +145,8 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::default()),
+            Builtin::Ws => Setup::Ws(ws::Setup::default()),
+            Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::default()),
             Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::default()),
         }
     }
@@ -127,6 +157,8 @@ impl Setup {
             Setup::Echo => Builtin::Echo,
             Setup::Discard => Builtin::Discard,
             Setup::Line(_) => Builtin::Line,
+            Setup::Ws(_) => Builtin::Ws,
+            Setup::Dubbo(_) => Builtin::Dubbo,
             Setup::Mqtt(_) => Builtin::Mqtt,
         }
     }
@@ -137,6 +169,8 @@ enum Instance {
     Echo(Echo),
     Discard(Discard),
     Line(Line),
+    Ws(WebSocket),
+    Dubbo(Dubbo),
     Mqtt(Box<Mqtt>),
 }
 
@@ -146,6 +180,8 @@ impl Instance {
             Setup::Echo => Instance::Echo(Echo),
             Setup::Discard => Instance::Discard(Discard),
             Setup::Line(setup) => Instance::Line(Line::new(setup)),
+            Setup::Ws(setup) => Instance::Ws(WebSocket::new(setup)),
+            Setup::Dubbo(setup) => Instance::Dubbo(Dubbo::new(setup)),
             Setup::Mqtt(setup) => Instance::Mqtt(Box::new(Mqtt::new(setup.policy(), secret))),
         }
     }
@@ -155,23 +191,20 @@ impl Instance {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
+            Instance::Ws(ws) => ws,
+            Instance::Dubbo(dubbo) => dubbo,
             Instance::Mqtt(mqtt) => &mut **mqtt,
         }
     }
 
-    fn receive_window(&self, tag: u8) -> u16 {
+    fn seen(&self) -> &dyn Service {
         match self {
-            Instance::Echo(echo) => echo.receive_window(tag),
-            Instance::Discard(discard) => discard.receive_window(tag),
-            Instance::Line(line) => line.receive_window(tag),
-            Instance::Mqtt(mqtt) => mqtt.receive_window(tag),
-        }
-    }
-
-    fn next_turn(&self) -> Option<Instant> {
-        match self {
-            Instance::Echo(_) | Instance::Discard(_) | Instance::Line(_) => None,
-            Instance::Mqtt(mqtt) => mqtt.next_turn(),
+            Instance::Echo(echo) => echo,
+            Instance::Discard(discard) => discard,
+            Instance::Line(line) => line,
+            Instance::Ws(ws) => ws,
+            Instance::Dubbo(dubbo) => dubbo,
+            Instance::Mqtt(mqtt) => &**mqtt,
         }
     }
 }
@@ -236,12 +269,12 @@ impl Service for Builtins {
     }
 
     fn next_turn(&self) -> Option<Instant> {
-        self.0.iter().filter_map(Instance::next_turn).min()
+        self.0.iter().filter_map(|instance| instance.seen().next_turn()).min()
     }
 
     fn on_turn(&mut self, turn: &mut Turn<'_>) {
         for instance in &mut self.0 {
-            if instance.next_turn().is_some_and(|at| at <= turn.now()) {
+            if instance.seen().next_turn().is_some_and(|at| at <= turn.now()) {
                 instance.service().on_turn(turn);
             }
         }
@@ -249,6 +282,6 @@ impl Service for Builtins {
 
     fn receive_window(&self, tag: u8) -> u16 {
         let instance = self.0.get(usize::from(tag));
-        instance.map_or(RECEIVE_WINDOW, |instance| instance.receive_window(tag))
+        instance.map_or(RECEIVE_WINDOW, |instance| instance.seen().receive_window(tag))
     }
 }

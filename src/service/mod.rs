@@ -10,6 +10,8 @@
 //! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
 //! - [`mod@mqtt`]: a server of MQTT 3.1.1 and 5.0
+//! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
+//! - [`silence`]: how long a peer has been silent, and what is due then
 //! - `by_hand`: tests only: a connection without an engine
 
 pub mod builtin;
@@ -17,13 +19,16 @@ pub mod builtin;
 pub(crate) mod by_hand;
 mod context;
 pub mod discard;
+pub mod dubbo;
 pub mod echo;
 pub mod line;
 pub mod mqtt;
 pub mod settings;
+pub mod silence;
+pub mod ws;
 
-pub use context::{Context, Turn};
 pub(crate) use context::{Answer, Wake};
+pub use context::{Context, Turn};
 
 use crate::conn::flight::FLIGHT_LEN_MAX;
 use crate::conn::slab::ConnId;

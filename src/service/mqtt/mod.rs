@@ -35,13 +35,12 @@ mod tree;
 
 use super::settings::{BadSetting, Settings};
 use super::{Context, Service, ServiceState, Turn};
-use crate::tcp::CloseReason;
-use crate::time::Duration;
 use crate::conn::slab::ConnId;
+use crate::tcp::CloseReason;
 use crate::time::Instant;
 use crate::wire::addr::Secret;
-use codec::acknowledgment::PINGRESP;
-use codec::frame::{self, Frame, Kind};
+use codec::acknowledgment::{PINGREQ, PINGRESP};
+use codec::frame::{self, Frame};
 use codec::{Reason, Version};
 use counters::Counters;
 use message::Account;
@@ -157,7 +156,7 @@ impl Mqtt {
             return Step::Wait;
         }
         if let Stage::Connected(_) = state.stage
-            && bytes.starts_with(&[Kind::Pingreq.first_byte(), 0])
+            && bytes.starts_with(&PINGREQ)
         {
             state.hear(conn.now());
             *conn.state() = state.store();

@@ -1,4 +1,4 @@
-//! PUBACK, PUBREC, PUBREL and PUBCOMP (sections 3.4 to 3.7 of both), and PINGRESP.
+//! PUBACK, PUBREC, PUBREL and PUBCOMP (sections 3.4 to 3.7 of both), and PINGREQ and PINGRESP.
 
 use super::frame::{Frame, Kind};
 use super::property::{Place, Properties};
@@ -6,7 +6,9 @@ use super::reader::Reader;
 use super::writer::Writer;
 use super::{Reason, Version};
 
-/// The answer to a PINGREQ.
+/// A client's heartbeat.
+pub const PINGREQ: [u8; 2] = [Kind::Pingreq.first_byte(), 0];
+/// The answer to it.
 pub const PINGRESP: [u8; 2] = [Kind::Pingresp.first_byte(), 0];
 
 /// One of the four packets that acknowledge a message, or an acknowledgment of it.

@@ -16,7 +16,7 @@ fn a_client_is_accepted_and_answered() {
     for (version, connack) in [(V311, CONNACK311), (V5, CONNACK5)] {
         let peer = world.open();
         assert_eq!(world.ask(peer, &Hello::new(version, "a").bytes()), connack);
-        assert_eq!(world.ask(peer, PINGREQ), b"\xd0\x00");
+        assert_eq!(world.ask(peer, &PINGREQ), b"\xd0\x00");
         assert_eq!(world.ask(peer, b"\xe0\x00"), b"", "nothing follows a DISCONNECT");
         assert_eq!(world.closed(peer), Some(None));
         assert_eq!(world.mqtt.usage().sessions, 0, "the session was for the connection");
@@ -159,10 +159,10 @@ fn a_second_client_with_the_name_takes_the_session() {
         let second = world.connect(&Hello::new(new, "a").bytes());
         let goodbye: &[u8] = if old == V5 { b"\xe0\x01\x8e" } else { b"" };
         assert_eq!((world.take(first), world.closed(first)), (goodbye.to_vec(), Some(None)));
-        assert_eq!(world.ask(second, PINGREQ), b"\xd0\x00");
+        assert_eq!(world.ask(second, &PINGREQ), b"\xd0\x00");
         world.lose(first);
         assert_eq!(
-            world.ask(second, PINGREQ),
+            world.ask(second, &PINGREQ),
             b"\xd0\x00",
             "the end of the first is nothing to it"
         );

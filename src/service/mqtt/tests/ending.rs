@@ -135,7 +135,7 @@ fn one_and_a_half_times_the_keep_alive_is_kept_to_the_second() {
         for _ in 0..3 {
             world.pass(limit - Duration::from_millis(1));
             assert_eq!(world.closed(peer), None);
-            assert_eq!(world.ask(peer, PINGREQ), b"\xd0\x00");
+            assert_eq!(world.ask(peer, &PINGREQ), b"\xd0\x00");
         }
         world.send(peer, b"\x30");
         world.pass(limit - Duration::from_millis(1));

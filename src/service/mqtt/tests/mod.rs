@@ -13,6 +13,7 @@ use crate::conn::invitations::Invitations;
 use crate::conn::record::State as TcpState;
 use crate::conn::slab::Slab;
 use crate::service::{Answer, Wake};
+use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint, FlowKey};
 use codec::Version::{V5, V311};
 
@@ -23,7 +24,6 @@ pub(super) const CONNACK5: &[u8] =
     b"\x20\x0f\x00\x00\x0c\x22\x00\x0a\x24\x01\x27\x00\x00\xff\xff\x2a\x00";
 /// The CONNACK of 3.1.1 that says of no session.
 pub(super) const CONNACK311: &[u8] = b"\x20\x02\x00\x00";
-const PINGREQ: &[u8] = b"\xc0\x00";
 
 /// A connection, seen from its client.
 struct Peer {
@@ -66,7 +66,12 @@ impl World {
 
     fn with(policy: Policy) -> World {
         let mqtt = Mqtt::new(policy, Secret([7; 16]));
-        World { mqtt, now: Instant::from_millis(5), peers: Vec::new(), names: Slab::new(2_000).unwrap() }
+        World {
+            mqtt,
+            now: Instant::from_millis(5),
+            peers: Vec::new(),
+            names: Slab::new(2_000).unwrap(),
+        }
     }
 
     /// A new connection.
@@ -230,7 +235,6 @@ impl World {
         assert_eq!(queued, self.mqtt.queued as usize);
     }
 }
-
 
 /// A packet with this first byte.
 fn packet(first: u8, body: &[&[u8]]) -> Vec<u8> {

@@ -147,7 +147,7 @@ fn no_more_is_under_way_than_the_client_takes() {
     world.send(publisher, &publish(V5, "a", "5"));
     let of = |identifier, text| publish1(V5, "a", identifier, text);
     assert_eq!(world.take(subscriber), [of(1, "1"), of(2, "2")].concat());
-    assert_eq!(world.ask(subscriber, PINGREQ), b"\xd0\x00", "MQTT-3.3.4-10");
+    assert_eq!(world.ask(subscriber, &PINGREQ), b"\xd0\x00", "MQTT-3.3.4-10");
     assert_eq!(world.ask(subscriber, &puback(2)), of(3, "3"));
     assert_eq!(world.ask(subscriber, &puback(9)), b"");
     let last = [of(4, "4"), publish(V5, "a", "5")].concat();
@@ -165,7 +165,7 @@ fn a_packet_longer_than_the_room_goes_out_in_pieces_and_nothing_between() {
     let long = "x".repeat(1_000);
     world.send(publisher, &publish1(V311, "a", 1, &long));
     world.send(publisher, &publish(V311, "b", "after"));
-    world.send(subscriber, PINGREQ);
+    world.send(subscriber, &PINGREQ);
     let expected =
         [publish1(V311, "a", 1, &long), publish(V311, "b", "after"), b"\xd0\x00".to_vec()];
     let mut received = world.take(subscriber);
