@@ -26,7 +26,7 @@ fn paho_talks_to_itself_in_both_versions() {
 }
 
 /// Own messages, a thousand of them, a takeover, a will, a session taken up with what was not
-/// acknowledged, and in 5.0 properties and the reason of the takeover.
+/// acknowledged, retained messages, and in 5.0 properties.
 const SCRIPT: &str = r#"
 import queue, sys
 import paho.mqtt.client as mqtt
@@ -43,7 +43,7 @@ class Client:
         c.on_connect = lambda c, u, flags, rc, p=None: self.events.put(("connect", flags["session present"], int(getattr(rc, "value", rc))))
         c.on_message = lambda c, u, m: self.events.put(("message", m.topic, m.payload, m.qos, m.retain, m))
         c.on_subscribe = lambda c, u, mid, codes, p=None: self.events.put(("granted", [int(getattr(q, "value", q)) for q in codes]))
-        c.on_disconnect = lambda c, u, rc, p=None: self.events.put(("gone", int(getattr(rc, "value", rc))))
+        c.on_disconnect = lambda c, u, rc, p=None: self.events.put(("gone", getattr(rc, "value", rc)))
         c.reconnect_delay_set(100, 100)
         if will:
             c.will_set(*will)
@@ -98,7 +98,9 @@ b = Client("b", will=("will/b", "b died", 1, False))
 assert b.connect() == ("connect", 0, 0)
 other = Client("b")
 assert other.connect() == ("connect", 0, 0)
-assert b.next() == ("gone", 0x8e if is5 else 7), "taken over"
+# paho 1.6 reads the reason only if properties follow it.
+gone = b.next()
+assert gone == ("gone", None if is5 else 7), gone
 b.c.loop_stop()
 assert a.next()[1:4] == ("will/b", b"b died", 1)
 other.stop()
