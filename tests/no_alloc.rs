@@ -5,6 +5,7 @@ mod allocations;
 
 use allocations::allocations;
 use std::ops::Range;
+use tenmil::conn::broadcast::Audience;
 use tenmil::conn::prefix::PrefixLimit;
 use tenmil::conn::record::State;
 use tenmil::drops::DropReason;
@@ -262,6 +263,32 @@ fn promotion_and_parking_allocate_nothing() {
     assert_eq!(counted, 0);
     let counters = pair.server.engine.counters();
     assert!(counters.promotions > promotions && counters.promoted == 0, "{counters:?}");
+}
+
+#[test]
+fn pushes_broadcasts_and_those_that_wait_allocate_nothing() {
+    let mut pair = Pair::with(|config| (config.promoted_max, config.flights_max) = (0, 40));
+    pair.connect(2000..2000 + CONNECTIONS, 7);
+    let push = |pair: &mut Pair| {
+        let Host { engine, .. } = &mut pair.server;
+        for n in 0..6 {
+            let mut cursor = 0;
+            while let Some(id) = engine.connection_from(&mut cursor) {
+                // Of 1,000 bytes only two fit a flight.
+                let bytes: &[u8] = if n < 3 { &[7; 1_000] } else { b"short" };
+                engine.push(id, bytes, None, pair.now).expect("there is room");
+            }
+        }
+        engine.broadcast(Audience::Tag(Builtin::Echo.tag()), &[7; 200], None).expect("room");
+        engine.broadcast(Audience::All, &[7; 1_500], None).expect("room");
+        pair.pass(1);
+    };
+    push(&mut pair);
+    let before = pair.server.engine.counters().pushes_sent;
+    assert_eq!(allocations(|| push(&mut pair)), 0);
+    let counters = pair.server.engine.counters();
+    assert_eq!(counters.pushes_sent - before, 8 * u64::from(CONNECTIONS));
+    assert_eq!((counters.broadcasts, counters.pushes_full), (4, 0));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::classes::{Class, Classes};
 use super::output::Output;
 use super::{BATCH_MAX, Engine};
+use crate::conn::outbox::Outbox;
 use crate::conn::record::{CLOSE_DUE, Conn, NONE};
 use crate::conn::table::Table;
 use crate::frame::FramePool;
@@ -22,9 +23,10 @@ impl<S: Service> Engine<S> {
         call: impl FnOnce(&mut S, &mut Context<'_>) -> R,
     ) -> R {
         let room = self.room(slot).max(answer.written);
-        let output = &mut self.scratch[..room];
-        let mut context = context(&mut self.table, &self.classes, slot, now, output, *answer);
-        let result = call(&mut self.service, &mut context);
+        let Engine { table, classes, outbox, service, scratch, .. } = self;
+        let output = &mut scratch[..room];
+        let mut context = context(table, classes, outbox, slot, now, output, *answer);
+        let result = call(service, &mut context);
         *answer = context.answer;
         self.grant(slot, answer, now);
         result
@@ -199,6 +201,7 @@ impl<S: Service> Engine<S> {
 pub(super) fn context<'a>(
     table: &'a mut Table,
     classes: &Classes,
+    outbox: &'a mut Outbox,
     slot: u32,
     now: Instant,
     output: &'a mut [u8],
@@ -208,5 +211,5 @@ pub(super) fn context<'a>(
     let conn = &mut table.slab[slot];
     let tag = classes[conn.class].tag;
     let (state, invitations) = (&mut conn.service, &mut table.invitations);
-    Context { id, now, tag, flow, state, output, answer, invitations }
+    Context { id, now, tag, flow, state, output, answer, invitations, outbox }
 }

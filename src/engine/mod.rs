@@ -20,6 +20,7 @@
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `plain`: the same for what idle connections receive, the short way
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
+//! - `push`: what services and other threads send to connections
 //! - `promoted`: connections that a whole TCP socket carries for a while
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
 //! - `icmp`: errors about segments sent, carried out as `tcp` decided
@@ -49,11 +50,13 @@ mod output;
 mod paths;
 mod plain;
 mod promoted;
+mod push;
 mod quota;
 mod segment;
 mod timers;
 
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
+use crate::conn::outbox::Outbox;
 use crate::conn::record::State;
 use crate::conn::slab::ConnId;
 use crate::conn::table::{OutOfMemory, Table};
@@ -105,6 +108,9 @@ pub struct Engine<S> {
     control: ControlPlane,
     neighbors: Neighbors,
     claims: Claims,
+    /// What is to be sent besides answers.
+    outbox: Outbox,
+    pushes: push::Pushes,
     counters: Counters,
     /// Frames received when the timers last ran.
     rx_seen: u64,
@@ -112,6 +118,9 @@ pub struct Engine<S> {
     challenges: Quota,
     pings: Quota,
     batch: ingress::Batch,
+    /// Whether plain segments go the whole way, too.
+    #[cfg(test)]
+    goes_whole_way: bool,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
 }
@@ -155,12 +164,17 @@ impl<S: Service> Engine<S> {
             control: ControlPlane::new(config.mac),
             neighbors: Neighbors::new(config.mac, config.hash_secret),
             claims: Claims::new(&config.owned, config.claiming, config.hash_secret, now),
+            outbox: Outbox::new(config.outbox, answer_max)
+                .map_err(|_| OutOfMemory(config.connections_max))?,
+            pushes: push::Pushes::default(),
             counters: Counters::default(),
             rx_seen: 0,
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
             pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
             batch: ingress::Batch::new(),
+            #[cfg(test)]
+            goes_whole_way: false,
             scratch: vec![0; usize::from(answer_max)].into(),
             service,
             config,
@@ -231,7 +245,11 @@ impl<S: Service> Engine<S> {
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        Counters { connections: u64::from(self.table.slab.len()), ..self.counters.clone() }
+        Counters {
+            connections: u64::from(self.table.slab.len()),
+            pushes_full: self.counters.pushes_full + self.outbox.refused,
+            ..self.counters.clone()
+        }
     }
 
     /// Whether this engine has its addresses to itself, and serves.
@@ -244,7 +262,8 @@ impl<S: Service> Engine<S> {
         let wheels = [&self.wheel, &self.flight_wheel, &self.promoted_wheel];
         let due = wheels.map(Wheel::next_due);
         let due = due.into_iter().flatten().map(|tick| tick.start(now));
-        due.chain(self.claims.due()).chain(self.next_turn(now)).min()
+        let due = due.chain(self.claims.due()).chain(self.pushes_due(now));
+        due.chain(self.next_turn(now)).min()
     }
 
     /// Moves a connection to another state, and keeps the gauges of states.

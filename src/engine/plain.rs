@@ -4,10 +4,11 @@
 
 use super::Engine;
 use super::output::Output;
+use super::segment::Intake;
 use crate::conn::record::{CHALLENGED, CLOSE_DUE, Conn, NONE, PROMOTED, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
-use crate::service::Service;
+use crate::service::{Answer, Service};
 use crate::tcp::challenge;
 use crate::tcp::parked::Accept;
 use crate::time::{Instant, Tick};
@@ -21,7 +22,7 @@ enum Role {
     /// It acknowledges everything that is in flight, for which the service does not wait, and brings
     /// nothing.
     Acknowledgment,
-    /// It brings the next data, while nothing is in flight.
+    /// It brings the next data, while nothing is in flight, but could be.
     Data,
     /// None of these.
     Other,
@@ -37,6 +38,10 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
+        #[cfg(test)]
+        if self.goes_whole_way {
+            return self.on_segment(slot, frame, &plain.to_segment(), now, output);
+        }
         let conn = &self.table.slab[slot];
         let role = self.role(slot, conn, plain);
         // Almost every one comes along the path; to follow one that does not is not for here.
@@ -48,18 +53,7 @@ impl<S: Service> Engine<S> {
                 self.take_whole_flight(slot, plain, now);
                 Ok(())
             }
-            Role::Data if is_on_path => {
-                #[expect(clippy::cast_possible_truncation, reason = "54")]
-                let start = HEADERS_LEN as u16;
-                let accept = Accept {
-                    ack: plain.ack,
-                    window: Some(plain.window),
-                    payload: start..start + plain.len,
-                    fin: false,
-                    ack_due: true,
-                };
-                self.accept(slot, frame, &plain.to_segment(), &accept, now, output)
-            }
+            Role::Data if is_on_path => self.take_plain_data(slot, frame, plain, now, output),
             _ => self.on_segment(slot, frame, &plain.to_segment(), now, output),
         }
     }
@@ -86,10 +80,12 @@ impl<S: Service> Engine<S> {
         if plain.len == 0 && plain.seq + 1 == conn.rcv_nxt {
             return Role::Probe;
         }
-        let fits = plain.seq == conn.rcv_nxt
+        let is_next = plain.seq == conn.rcv_nxt
             && plain.len > 0
-            && plain.len <= self.window_for(self.classes[conn.class].tag, conn.mss);
-        if fits { Role::Data } else { Role::Other }
+            && plain.len <= self.window_for(self.classes[conn.class].tag, conn.mss)
+            && !self.flights.is_full()
+            && !self.table.waiting.has(slot);
+        if is_next { Role::Data } else { Role::Other }
     }
 
     /// Answers a probe in the frame that it came in.
@@ -110,7 +106,7 @@ impl<S: Service> Engine<S> {
             let window = self.window_for(self.classes[class].tag, mss);
             let ethernet = &self.table.paths[path].ethernet;
             output.frame(&mut self.counters, |room| {
-                plain.reply(seq, ack, window).emit(room, ethernet)
+                plain.reply(seq, ack, window).emit(room, ethernet, &[])
             });
         }
         Err(DropReason::OutOfWindow)
@@ -119,10 +115,78 @@ impl<S: Service> Engine<S> {
     /// Takes an acknowledgment of all that is in flight.
     #[inline(always)]
     fn take_whole_flight(&mut self, slot: u32, plain: &Plain, now: Instant) {
+        self.table.slab[slot].snd_una = plain.ack;
+        self.drop_flight(slot);
         let conn = &mut self.table.slab[slot];
-        (conn.snd_una, conn.snd_wnd) = (plain.ack, plain.window);
+        conn.snd_wnd = plain.window;
         (conn.touched, conn.attempts) = (Tick::of(now), 0);
         conn.clear(CHALLENGED);
-        self.drop_flight(slot);
+    }
+
+    /// Gives the service the data that is next, and answers in the frame that it came in.
+    #[inline(always)]
+    fn take_plain_data<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        plain: &Plain,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let conn = &mut self.table.slab[slot];
+        conn.snd_wnd = plain.window;
+        (conn.touched, conn.attempts) = (Tick::of(now), 0);
+        conn.clear(CHALLENGED);
+        let len = usize::from(plain.len);
+        let bytes = output.bytes(&frame).get(HEADERS_LEN..HEADERS_LEN + len).unwrap_or_default();
+        let mut answer = Answer::default();
+        let consumed = self.call_service(slot, now, &mut answer, |service, context| {
+            service.on_data(context, bytes).min(bytes.len())
+        });
+        let conn = &mut self.table.slab[slot];
+        #[expect(clippy::cast_possible_truncation, reason = "at most one frame")]
+        let taken = consumed as u32;
+        conn.rcv_nxt += taken;
+        let written = answer.written;
+        let is_small = written > 0 && written <= usize::from(conn.mss);
+        if consumed == len && is_small && answer == (Answer { written, ..Answer::default() }) {
+            output.reuse(frame);
+            self.send_first(slot, plain, written, now, output);
+            return Ok(());
+        }
+        let is_left = consumed < len && !answer.aborting;
+        let accept = Accept {
+            ack: plain.ack,
+            window: Some(plain.window),
+            payload: plain.payload(),
+            fin: false,
+            ack_due: true,
+        };
+        let taken = if is_left { Err(DropReason::ServiceFull) } else { Ok(()) };
+        let intake = Intake { accept: &accept, answer, taken, repeat: false };
+        self.conclude(slot, frame, &plain.to_segment(), intake, now, output)
+    }
+
+    /// Sends the first `len` bytes of the scratch buffer in one segment, while nothing is in flight, in
+    /// answer to `plain`.
+    #[inline(always)]
+    fn send_first<P: FramePool>(
+        &mut self,
+        slot: u32,
+        plain: &Plain,
+        len: usize,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let Some(flight) = self.flight_of(slot, now) else { return };
+        self.flights.append(flight, &self.scratch[..len], &mut self.outbox.payloads);
+        let conn = &self.table.slab[slot];
+        let (seq, ack) = (conn.snd_una, conn.rcv_nxt);
+        let window = self.window_for(self.classes[conn.class].tag, conn.mss);
+        let ethernet = &self.table.paths[conn.path].ethernet;
+        let payload = &self.scratch[..len];
+        output.frame(&mut self.counters, |room| {
+            plain.reply(seq, ack, window).emit(room, ethernet, payload)
+        });
     }
 }

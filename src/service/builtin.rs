@@ -197,7 +197,7 @@ impl Instance {
         }
     }
 
-    fn seen(&self) -> &dyn Service {
+    fn shared(&self) -> &dyn Service {
         match self {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
@@ -221,6 +221,10 @@ impl Builtins {
 
     fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
         self.0.get_mut(usize::from(tag)).map(Instance::service)
+    }
+
+    fn shared(&self, tag: u8) -> Option<&dyn Service> {
+        self.0.get(usize::from(tag)).map(Instance::shared)
     }
 }
 
@@ -269,19 +273,22 @@ impl Service for Builtins {
     }
 
     fn next_turn(&self) -> Option<Instant> {
-        self.0.iter().filter_map(|instance| instance.seen().next_turn()).min()
+        self.0.iter().filter_map(|instance| instance.shared().next_turn()).min()
     }
 
     fn on_turn(&mut self, turn: &mut Turn<'_>) {
         for instance in &mut self.0 {
-            if instance.seen().next_turn().is_some_and(|at| at <= turn.now()) {
+            if instance.shared().next_turn().is_some_and(|at| at <= turn.now()) {
                 instance.service().on_turn(turn);
             }
         }
     }
 
+    fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
+        self.shared(tag).is_some_and(|service| service.is_subscribed(topic, id, tag, state))
+    }
+
     fn receive_window(&self, tag: u8) -> u16 {
-        let instance = self.0.get(usize::from(tag));
-        instance.map_or(RECEIVE_WINDOW, |instance| instance.seen().receive_window(tag))
+        self.shared(tag).map_or(RECEIVE_WINDOW, |service| service.receive_window(tag))
     }
 }

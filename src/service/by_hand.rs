@@ -1,11 +1,17 @@
 //! A connection without an engine, for tests of services: fed and drained by hand.
 
 use super::{Answer, Context, Service, ServiceState, Wake};
+use crate::conn::delivery::{Delivery, Errand};
 use crate::conn::invitations::Invitations;
+use crate::conn::outbox::{Limits, Outbox};
 use crate::conn::record::State;
 use crate::conn::slab::{ConnId, Slab};
 use crate::time::Instant;
 use crate::wire::addr::{Address, Endpoint, FlowKey};
+
+/// What is to be sent to others, at most.
+const LIMITS: Limits =
+    Limits { deliveries_max: 100, payload_bytes_max: 1 << 20, ..Limits::NOTHING };
 
 /// A connection, and all that its service did.
 pub(crate) struct ByHand {
@@ -21,6 +27,7 @@ pub(crate) struct ByHand {
     pub(crate) invitations: Invitations,
     /// When the service is to be woken.
     pub(crate) wake: Option<Instant>,
+    outbox: Outbox,
 }
 
 impl ByHand {
@@ -37,7 +44,20 @@ impl ByHand {
             asked: Answer::default(),
             invitations: Invitations::new(),
             wake: None,
+            outbox: Outbox::new(LIMITS, u16::MAX).expect("room for a little"),
         }
+    }
+
+    /// What was pushed to other connections since this was last asked.
+    pub(crate) fn pushed(&mut self) -> Vec<(ConnId, Vec<u8>)> {
+        let mut pushed = Vec::new();
+        while let Some(Delivery { to, errand: Errand::Send(payload), .. }) =
+            self.outbox.take_fresh()
+        {
+            pushed.push((to, self.outbox.payloads.bytes(payload).to_vec()));
+            self.outbox.payloads.release(payload);
+        }
+        pushed
     }
 
     /// One call with `room` bytes to send in.
@@ -52,6 +72,7 @@ impl ByHand {
             output: &mut output,
             answer: Answer { written: 0, wants_room: false, ..self.asked },
             invitations: &mut self.invitations,
+            outbox: &mut self.outbox,
         };
         let result = call(&mut context);
         self.asked = context.answer;
@@ -86,4 +107,21 @@ fn any_id() -> ConnId {
     let slot = slab.insert().expect("it is empty");
     slab[slot].state = State::Established;
     slab.id(slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_pushes_is_seen_with_whom_it_is_for() {
+        let mut conn = ByHand::new(Instant::ZERO);
+        let other = any_id();
+        conn.call(0, |context| {
+            context.push(other, b"one").expect("there is room");
+            assert_eq!(context.push_all([other; 2], b"two"), 2);
+        });
+        let expected = [&b"one"[..], b"two", b"two"].map(|bytes| (other, bytes.to_vec()));
+        assert_eq!((conn.pushed(), conn.pushed()), (expected.to_vec(), Vec::new()));
+    }
 }

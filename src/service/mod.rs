@@ -90,6 +90,14 @@ pub trait Service {
         let _ = turn;
     }
 
+    /// Whether connection `id`, one of those with `tag`, belongs to the
+    /// [`crate::conn::broadcast::Audience::Topic`] `topic`. It is
+    /// asked for each connection of that tag when something is broadcast to the topic.
+    fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
+        let _ = (topic, id, tag, state);
+        false
+    }
+
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,
     /// where none can be promoted (`Config::promoted_max` is 0).
     /// A service that answers should not ask for more than it can answer in one flight, which is the

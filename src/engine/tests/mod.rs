@@ -11,7 +11,9 @@
 //! - `gateways`: peers off the link; `paths`: changed hardware addresses; `claims`: own addresses
 //! - `sources`: addresses that no host sends from
 //! - `control`: ARP, NDP, ping; `command`: send and close
+//! - `plain`: the short way of plain segments against the whole way
 //! - `promotion`: connections that a whole TCP socket carries for a while
+//! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
 //! - `wakes`, `room`: what services wait for
 
@@ -19,6 +21,7 @@
 
 mod active;
 mod attack;
+mod broadcast;
 mod claims;
 mod closing;
 mod command;
@@ -35,8 +38,10 @@ mod lost;
 mod passive;
 mod paths;
 mod peer;
+mod plain;
 mod prefixes;
 mod promotion;
+mod push;
 mod room;
 mod simultaneous;
 mod sources;

@@ -10,6 +10,7 @@ mod subscribing;
 
 use super::*;
 use crate::conn::invitations::Invitations;
+use crate::conn::outbox::{Limits, Outbox};
 use crate::conn::record::State as TcpState;
 use crate::conn::slab::Slab;
 use crate::service::{Answer, Wake};
@@ -48,6 +49,8 @@ struct World {
     peers: Vec<Peer>,
     /// Gives each connection a name.
     names: Slab,
+    /// Nothing is pushed.
+    outbox: Outbox,
 }
 
 #[derive(Clone, Copy)]
@@ -71,6 +74,7 @@ impl World {
             now: Instant::from_millis(5),
             peers: Vec::new(),
             names: Slab::new(2_000).unwrap(),
+            outbox: Outbox::new(Limits::NOTHING, u16::MAX).unwrap(),
         }
     }
 
@@ -188,6 +192,7 @@ impl World {
             output: &mut output,
             answer: Answer::default(),
             invitations: &mut invitations,
+            outbox: &mut self.outbox,
         };
         let taken = match event {
             Event::Open => {
