@@ -84,6 +84,15 @@ pub trait Service {
         false
     }
 
+    /// Whether what others push may be sent now on a connection with `tag` and `state`: not in the middle
+    /// of what the service itself is sending in pieces, for instance. Until then it waits, as long as
+    /// what is pushed may wait. Data sent by the connection's own calls, or by
+    /// [`crate::engine::Engine::send`], is not asked about.
+    fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
+        let _ = (tag, state);
+        true
+    }
+
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,
     /// where none can be promoted (`Config::promoted_max` is 0).
     /// A service that answers should not ask for more than it can answer in one flight, which is the
