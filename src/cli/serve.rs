@@ -7,6 +7,7 @@ use super::{
     Failure, capture, claim, driving, failed, gateways, limits, liveness, memory, promotion,
     refused, say, signals,
 };
+use crate::control::socket::ControlSocket;
 use crate::engine::Engine;
 use crate::engine::claims::Claiming;
 use crate::engine::config::Config;
@@ -79,6 +80,10 @@ pub(super) struct Args {
     #[command(flatten)]
     promotion: promotion::Args,
 
+    /// Listen on this Unix socket for `tenmil push` and `tenmil broadcast`.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+
     /// Write every frame, both ways, to this file in pcap format.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -120,6 +125,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let stop = signals::stop_flag().map_err(refused)?;
     let clock = Clock::start();
     let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
+    let control = args.control.as_deref().map(ControlSocket::bind).transpose().map_err(refused)?;
     let (attachment, mut links) = attachment::attach(&request(args)).map_err(refused)?;
     args.driving.apply(&mut links).map_err(refused)?;
     let mut shards = Vec::new();
@@ -134,7 +140,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if args.status == Format::Text {
         announce(args, &plan, &attachment, &shards);
     }
-    serve(args, &attachment, shards, clock, &stop).map_err(failed)
+    serve(args, &attachment, shards, control.as_ref(), clock, &stop).map_err(failed)
 }
 
 /// What the arguments say about connections, found to be possible before anything is attached.
@@ -274,6 +280,7 @@ fn serve(
     args: &Args,
     attachment: &Attachment,
     shards: Vec<ServeShard>,
+    control: Option<&ControlSocket>,
     clock: Clock,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
@@ -291,6 +298,10 @@ fn serve(
             });
         }
         drop(ended);
+        if let Some(control) = control {
+            let handles: Vec<_> = shared.iter().map(|shared| shared.handle()).collect();
+            scope.spawn(move || control.serve(&handles, clock, stop));
+        }
         let mut result = Ok(());
         loop {
             match endings.recv_timeout(Duration::from_secs(1)) {

@@ -69,6 +69,7 @@ use crate::tcp::isn::IsnGenerator;
 use crate::tcp::keepalive::Profile;
 use crate::tcp::promoted::pool::Pool;
 use crate::time::{Instant, Tick};
+use crate::wire::addr::FlowKey;
 use claims::{Claim, Claims};
 use classes::{Class, Classes};
 use config::Config;
@@ -237,6 +238,12 @@ impl<S: Service> Engine<S> {
     pub fn connection_at(&self, slot: u32) -> Option<ConnId> {
         let is_used = slot < self.slots() && self.table.slab[slot].state != State::Free;
         is_used.then(|| self.table.slab.id(slot))
+    }
+
+    /// The connection between the endpoints of `flow`, if there is one.
+    pub fn connection_between(&self, flow: &FlowKey) -> Option<ConnId> {
+        let slot = self.table.find(flow, self.table.hash(flow))?;
+        Some(self.table.slab.id(slot))
     }
 
     /// How many slots were ever used: every connection is in one below.

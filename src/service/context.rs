@@ -126,32 +126,6 @@ impl Context<'_> {
         self.answer.profile = Some(profile);
     }
 
-    /// Has `bytes` sent to connection `to`, all or nothing, soon and behind those pushed to it before.
-    /// What becomes of it is counted (`pushes_sent` and others in [`crate::engine::counters::Counters`]).
-    ///
-    /// # Errors
-    ///
-    /// [`Full`], when there is no room for it among what is to be sent.
-    pub fn push(&mut self, to: ConnId, bytes: &[u8]) -> Result<(), Full> {
-        self.outbox.push(to, bytes, Sender::Nobody, self.now)
-    }
-
-    /// As [`Context::push`] to each connection of `to`, with the bytes kept once. Returns for how many it
-    /// was accepted: for those from the front, until there was no more room.
-    pub fn push_all(&mut self, to: impl IntoIterator<Item = ConnId>, bytes: &[u8]) -> usize {
-        self.outbox.push_all(to, bytes, self.now)
-    }
-
-    /// Has `bytes` sent to every connection of `audience`, behind the broadcasts before it, with the bytes
-    /// kept once. It looks at all connections for it.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`], when there are too many broadcasts, or there is no room for the bytes.
-    pub fn broadcast(&mut self, audience: Audience, bytes: &[u8]) -> Result<(), Full> {
-        self.outbox.broadcast(audience, bytes, None)
-    }
-
     /// Closes this host's direction after what was sent. Data that the peer still sends is answered
     /// with a reset.
     pub fn close(&mut self) {
