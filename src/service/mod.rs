@@ -11,11 +11,10 @@
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
-//! - `by_hand`: tests only: a connection without an engine
+//! - [`by_hand`]: for tests: a connection without an engine
 
 pub mod builtin;
-#[cfg(test)]
-pub(crate) mod by_hand;
+pub mod by_hand;
 mod context;
 pub mod discard;
 pub mod dubbo;
