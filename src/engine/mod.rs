@@ -275,7 +275,8 @@ impl<S: Service> Engine<S> {
         let wheels = [&self.wheel, &self.flight_wheel, &self.promoted_wheel];
         let due = wheels.map(Wheel::next_due);
         let due = due.into_iter().flatten().map(|tick| tick.start(now));
-        due.chain(self.claims.due()).chain(self.pushes_due(now)).min()
+        let due = due.chain(self.claims.due()).chain(self.pushes_due(now));
+        due.chain(self.next_turn(now)).min()
     }
 
     /// Moves a connection to another state, and keeps the gauges of states.

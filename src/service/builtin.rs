@@ -8,11 +8,14 @@ use super::discard::Discard;
 use super::dubbo::{self, Dubbo};
 use super::echo::Echo;
 use super::line::{self, Line};
+use super::mqtt::{self, Mqtt};
 use super::settings::{BadSetting, Settings};
 use super::ws::{self, WebSocket};
-use super::{Context, RECEIVE_WINDOW, Service, ServiceState};
+use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
+use crate::time::Instant;
+use crate::wire::addr::Secret;
 use core::fmt;
 use core::str::FromStr;
 
@@ -30,12 +33,20 @@ pub enum Builtin {
     Ws,
     /// See [`dubbo`].
     Dubbo,
+    /// See [`mod@mqtt`].
+    Mqtt,
 }
 
 impl Builtin {
     /// All built-in services.
-    pub const ALL: [Builtin; 5] =
-        [Builtin::Echo, Builtin::Discard, Builtin::Line, Builtin::Ws, Builtin::Dubbo];
+    pub const ALL: [Builtin; 6] = [
+        Builtin::Echo,
+        Builtin::Discard,
+        Builtin::Line,
+        Builtin::Ws,
+        Builtin::Dubbo,
+        Builtin::Mqtt,
+    ];
 
     /// The service's name in a `--listen` URL.
     pub const fn name(self) -> &'static str {
@@ -45,6 +56,7 @@ impl Builtin {
             Builtin::Line => "line",
             Builtin::Ws => "ws",
             Builtin::Dubbo => "dubbo",
+            Builtin::Mqtt => "mqtt",
         }
     }
 
@@ -62,6 +74,7 @@ impl Builtin {
             Builtin::Line => line::KEYS,
             Builtin::Ws => ws::KEYS,
             Builtin::Dubbo => dubbo::KEYS,
+            Builtin::Mqtt => mqtt::KEYS,
         }
     }
 
@@ -106,6 +119,7 @@ pub enum Setup {
     Line(line::Setup),
     Ws(ws::Setup),
     Dubbo(dubbo::Setup),
+    Mqtt(mqtt::Setup),
 }
 
 impl Setup {
@@ -121,6 +135,7 @@ impl Setup {
             Builtin::Line => Setup::Line(line::Setup::parse(settings)?),
             Builtin::Ws => Setup::Ws(ws::Setup::parse(settings)?),
             Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::parse(settings)?),
+            Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::parse(settings)?),
         })
     }
 
@@ -132,6 +147,7 @@ impl Setup {
             Builtin::Line => Setup::Line(line::Setup::default()),
             Builtin::Ws => Setup::Ws(ws::Setup::default()),
             Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::default()),
+            Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::default()),
         }
     }
 
@@ -143,6 +159,7 @@ impl Setup {
             Setup::Line(_) => Builtin::Line,
             Setup::Ws(_) => Builtin::Ws,
             Setup::Dubbo(_) => Builtin::Dubbo,
+            Setup::Mqtt(_) => Builtin::Mqtt,
         }
     }
 }
@@ -154,16 +171,18 @@ enum Instance {
     Line(Line),
     Ws(WebSocket),
     Dubbo(Dubbo),
+    Mqtt(Box<Mqtt>),
 }
 
 impl Instance {
-    fn new(setup: &Setup) -> Instance {
+    fn new(setup: &Setup, secret: Secret) -> Instance {
         match setup {
             Setup::Echo => Instance::Echo(Echo),
             Setup::Discard => Instance::Discard(Discard),
             Setup::Line(setup) => Instance::Line(Line::new(setup)),
             Setup::Ws(setup) => Instance::Ws(WebSocket::new(setup)),
             Setup::Dubbo(setup) => Instance::Dubbo(Dubbo::new(setup)),
+            Setup::Mqtt(setup) => Instance::Mqtt(Box::new(Mqtt::new(setup.policy(), secret))),
         }
     }
 
@@ -174,6 +193,7 @@ impl Instance {
             Instance::Line(line) => line,
             Instance::Ws(ws) => ws,
             Instance::Dubbo(dubbo) => dubbo,
+            Instance::Mqtt(mqtt) => &mut **mqtt,
         }
     }
 
@@ -184,6 +204,7 @@ impl Instance {
             Instance::Line(line) => line,
             Instance::Ws(ws) => ws,
             Instance::Dubbo(dubbo) => dubbo,
+            Instance::Mqtt(mqtt) => &**mqtt,
         }
     }
 }
@@ -192,9 +213,10 @@ impl Instance {
 pub struct Builtins(Vec<Instance>);
 
 impl Builtins {
-    /// Services for the tags 0, 1 and so on; at most 256 are ever asked.
-    pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>) -> Builtins {
-        Builtins(setups.into_iter().map(Instance::new).collect())
+    /// Services for the tags 0, 1 and so on; at most 256 are ever asked. `secret` keys the hashes of what
+    /// peers choose.
+    pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>, secret: Secret) -> Builtins {
+        Builtins(setups.into_iter().map(|setup| Instance::new(setup, secret)).collect())
     }
 
     fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
@@ -207,9 +229,10 @@ impl Builtins {
 }
 
 impl Default for Builtins {
-    /// One of each, with nothing set, for the tags of [`Builtin::tag`].
+    /// One of each, with nothing set, for the tags of [`Builtin::tag`]. The hashes of what peers choose
+    /// are keyed with zeros: for where nobody chooses in order to collide.
     fn default() -> Builtins {
-        Builtins::new(&Builtin::ALL.map(Setup::of))
+        Builtins::new(&Builtin::ALL.map(Setup::of), Secret([0; 16]))
     }
 }
 
@@ -246,6 +269,18 @@ impl Service for Builtins {
     fn on_close(&mut self, id: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
         if let Some(service) = self.service(tag) {
             service.on_close(id, tag, state, reason);
+        }
+    }
+
+    fn next_turn(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|instance| instance.shared().next_turn()).min()
+    }
+
+    fn on_turn(&mut self, turn: &mut Turn<'_>) {
+        for instance in &mut self.0 {
+            if instance.shared().next_turn().is_some_and(|at| at <= turn.now()) {
+                instance.service().on_turn(turn);
+            }
         }
     }
 

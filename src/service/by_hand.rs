@@ -4,6 +4,7 @@
 
 use super::{Answer, Context, Service, ServiceState, Wake};
 use crate::conn::delivery::{Delivery, Errand};
+use crate::conn::invitations::Invitations;
 use crate::conn::outbox::{Limits, Outbox};
 use crate::conn::record::State;
 use crate::conn::slab::{ConnId, Slab};
@@ -26,6 +27,8 @@ pub struct ByHand {
     pub(crate) asked: Answer,
     /// Whether the service waits for room.
     pub(crate) wants_room: bool,
+    /// The connections that were invited.
+    pub(crate) invitations: Invitations,
     /// When the service is to be woken.
     pub(crate) wake: Option<Instant>,
     /// What has come, and was not consumed.
@@ -46,6 +49,7 @@ impl ByHand {
             sent: Vec::new(),
             asked: Answer::default(),
             wants_room: false,
+            invitations: Invitations::new(),
             wake: None,
             unread: Vec::new(),
             outbox: Outbox::new(LIMITS, u16::MAX).expect("room for a little"),
@@ -88,7 +92,7 @@ impl ByHand {
     }
 
     /// What was pushed to other connections since this was last asked.
-    pub(crate) fn pushed(&mut self) -> Vec<(ConnId, Vec<u8>)> {
+    pub fn pushed(&mut self) -> Vec<(ConnId, Vec<u8>)> {
         let mut pushed = Vec::new();
         while let Some(Delivery { to, errand: Errand::Send(payload), .. }) =
             self.outbox.take_fresh()
@@ -109,6 +113,7 @@ impl ByHand {
             flow: self.flow,
             state: &mut self.state,
             output: &mut output,
+            invitations: &mut self.invitations,
             outbox: &mut self.outbox,
             answer: Answer { written: 0, wants_room: false, ..self.asked },
         };

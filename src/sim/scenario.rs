@@ -316,6 +316,8 @@ fn words(service: Builtin, len: usize, ending: Ending, random: &mut Random) -> (
             let (response, _) = line::tests::model(&request);
             (request, response)
         }
-        Builtin::Ws | Builtin::Dubbo => unreachable!("{service} is not among SERVICES"),
+        Builtin::Ws | Builtin::Dubbo | Builtin::Mqtt => {
+            unreachable!("{service} is not among SERVICES")
+        }
     }
 }

@@ -29,6 +29,7 @@ mod limits;
 mod load;
 mod lossy;
 mod many;
+mod mqtt;
 mod network;
 mod options;
 mod protocols;

@@ -11,6 +11,7 @@ use crate::service::ws::frame::{Kind, message};
 use crate::service::{dubbo, ws};
 use crate::tcp::CloseReason;
 use crate::time::Duration;
+use crate::wire::addr::Secret;
 
 const WS: &str = "10.77.0.1:80";
 const DUBBO: &str = "10.77.0.1:20880";
@@ -39,7 +40,7 @@ fn host(promoted_max: u32) -> Host<Builtins> {
     let mut config = Config { promoted_max, promoted_buffer: 16_384, ..config() };
     config.listeners = vec![listener(WS, 0), listener(DUBBO, 1)];
     config.outbox = Limits { deliveries_max: 8, payload_bytes_max: 1 << 16, ..config.outbox };
-    Host::new(config, Builtins::new(&setups))
+    Host::new(config, Builtins::new(&setups, Secret([3; 16])))
 }
 
 /// Takes and acknowledges `first` and what comes then, and returns the data.
