@@ -7,6 +7,7 @@
 //! - [`options`]: the options of a SYN
 //! - [`cookies`]: SYN cookies
 //! - [`segment`]: segments for records in any state
+//! - [`ws`], [`dubbo`]: clients of a service
 //! - [`engine`]: frames, timers and commands for a whole engine
 
 #![allow(unreachable_pub, reason = "public for `fuzz_targets/`, but not where tests include it")]
@@ -15,20 +16,24 @@
 mod allocations;
 mod bytes;
 pub mod cookies;
+pub mod dubbo;
 pub mod engine;
 pub mod frame;
 mod frames;
 pub mod options;
 pub mod segment;
+pub mod ws;
 
 /// A target's name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
     ("segment", segment::run),
+    ("ws", ws::run),
+    ("dubbo", dubbo::run),
     ("engine", engine::run),
 ];

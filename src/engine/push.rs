@@ -7,7 +7,7 @@ use super::{BATCH_MAX, CommandError, Engine};
 use crate::conn::broadcast::{Audience, Report};
 use crate::conn::delivery::{Delivery, Errand, Full, Notice, Outcome, Sender};
 use crate::conn::payload::{Payload, Payloads};
-use crate::conn::record::{CLOSE_DUE, NONE};
+use crate::conn::record::{CLOSE_DUE, Conn, NONE};
 use crate::conn::slab::ConnId;
 use crate::frame::FramePool;
 use crate::service::Service;
@@ -327,6 +327,10 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<Outcome, Blocked> {
+        let Conn { class, service: state, .. } = &self.table.slab[slot];
+        if !self.service.takes_pushes(self.classes[*class].tag, state) {
+            return Err(Blocked::Connection);
+        }
         let is_first = self.table.slab[slot].flight == NONE;
         if is_first && !self.spares_flight(slot, now, output) {
             return Err(Blocked::Flights);

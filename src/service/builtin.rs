@@ -288,6 +288,10 @@ impl Service for Builtins {
         self.shared(tag).is_some_and(|service| service.is_subscribed(topic, id, tag, state))
     }
 
+    fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
+        self.shared(tag).is_none_or(|service| service.takes_pushes(tag, state))
+    }
+
     fn receive_window(&self, tag: u8) -> u16 {
         self.shared(tag).map_or(RECEIVE_WINDOW, |service| service.receive_window(tag))
     }

@@ -12,11 +12,10 @@
 //! - [`mod@mqtt`]: a server of MQTT 3.1.1 and 5.0
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
-//! - `by_hand`: tests only: a connection without an engine
+//! - [`by_hand`]: for tests: a connection without an engine
 
 pub mod builtin;
-#[cfg(test)]
-pub(crate) mod by_hand;
+pub mod by_hand;
 mod context;
 pub mod discard;
 pub mod dubbo;
@@ -96,6 +95,15 @@ pub trait Service {
     fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
         let _ = (topic, id, tag, state);
         false
+    }
+
+    /// Whether what others push may be sent now on a connection with `tag` and `state`: not in the middle
+    /// of what the service itself is sending in pieces, for instance. Until then it waits, as long as
+    /// what is pushed may wait. Data sent by the connection's own calls, or by
+    /// [`crate::engine::Engine::send`], is not asked about.
+    fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
+        let _ = (tag, state);
+        true
     }
 
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,

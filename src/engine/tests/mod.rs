@@ -15,6 +15,7 @@
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
+//! - `protocols`: WebSocket and Dubbo, cut by segments, pushed to and silent
 //! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
@@ -41,6 +42,7 @@ mod peer;
 mod plain;
 mod prefixes;
 mod promotion;
+mod protocols;
 mod push;
 mod room;
 mod simultaneous;
