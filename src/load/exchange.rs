@@ -6,6 +6,9 @@
 use crate::service::builtin::Builtin;
 use crate::service::line::{PING, PONG};
 
+/// How a line begins that a server pushes to clients which did not ask for it: no answer does.
+pub const PUSHED: u8 = b'*';
+
 /// The longest message, in bytes.
 const LEN_MAX: usize = 16;
 

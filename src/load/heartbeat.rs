@@ -1,6 +1,7 @@
 //! The client's side of the services: checks every answer byte for byte.
 
-use super::exchange;
+use super::exchange::{self, PUSHED};
+use super::pushed::Pushed;
 use crate::conn::slab::ConnId;
 use crate::service::builtin::Builtin;
 use crate::service::{Context, Service, ServiceState};
@@ -27,8 +28,11 @@ pub struct Heartbeat {
     pub awaited: u64,
     /// Heartbeats answered, rightly.
     pub answered: u64,
-    /// Answers that were not what they should be, and data that nobody asked for.
+    /// Answers that were not what they should be, and data that nobody asked for, but for lines that
+    /// begin with [`PUSHED`].
     pub wrong: u64,
+    /// Those lines.
+    pub pushed: Pushed,
     /// Microseconds from when a heartbeat was due to its answer.
     pub latency: Histogram<u64>,
     /// Microseconds from when a connection was to be opened until it was established.
@@ -49,6 +53,7 @@ impl Default for Heartbeat {
             awaited: 0,
             answered: 0,
             wrong: 0,
+            pushed: Pushed::new(histogram()),
             latency: histogram(),
             connect_latency: histogram(),
         }
@@ -90,12 +95,15 @@ pub(super) struct Client {
     pub(super) open: bool,
     /// Whether this side was told to close it.
     pub(super) closing: bool,
+    /// Whether a line is coming that was pushed.
+    pub(super) pushed: bool,
 }
 
 impl Client {
     const AWAITING: u8 = 1;
     const OPEN: u8 = 2;
     const CLOSING: u8 = 4;
+    const PUSHED: u8 = 8;
 
     /// A connection that is to be opened at `due`.
     pub(super) fn opening(due: Instant) -> Client {
@@ -112,6 +120,7 @@ impl Client {
             awaiting: has(Client::AWAITING),
             open: has(Client::OPEN),
             closing: has(Client::CLOSING),
+            pushed: has(Client::PUSHED),
         }
     }
 
@@ -121,7 +130,8 @@ impl Client {
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         let flags = flag(self.awaiting, Client::AWAITING)
             | flag(self.open, Client::OPEN)
-            | flag(self.closing, Client::CLOSING);
+            | flag(self.closing, Client::CLOSING)
+            | flag(self.pushed, Client::PUSHED);
         [a, b, c, d, self.matched, flags, 0, 0]
     }
 
@@ -154,6 +164,18 @@ impl Heartbeat {
         Client { due_us: low_micros(due), matched: 0, awaiting: true, ..client }
     }
 
+    /// Takes what there is of a pushed line off the front of `bytes`, and returns the rest.
+    fn take_pushed<'a>(&mut self, client: &mut Client, bytes: &'a [u8], now: Instant) -> &'a [u8] {
+        let end = bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
+        let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        self.pushed.bytes += line.len() as u64;
+        client.pushed = end.is_none();
+        if !client.pushed {
+            self.pushed.end_message(now);
+        }
+        rest
+    }
+
     /// The answer to a heartbeat has come, or never will.
     fn settle(&mut self, client: &mut Client) {
         self.awaited -= u64::from(client.awaiting);
@@ -173,7 +195,13 @@ impl Service for Heartbeat {
         let mut client = Client::load(*conn.state());
         let service = Builtin::of_tag(conn.tag());
         let answer = exchange::answer(service, conn.id().index(), client.due_us);
-        for &byte in bytes {
+        let mut rest = bytes;
+        while let Some((&byte, behind)) = rest.split_first() {
+            if client.pushed || byte == PUSHED && client.matched == 0 {
+                rest = self.take_pushed(&mut client, rest, conn.now());
+                continue;
+            }
+            rest = behind;
             if !client.awaiting || answer.get(usize::from(client.matched)) != Some(&byte) {
                 self.wrong += 1;
                 self.settle(&mut client);
@@ -183,7 +211,10 @@ impl Service for Heartbeat {
             if usize::from(client.matched) == answer.len() {
                 self.settle(&mut client);
                 self.answered += 1;
-                self.latency.saturating_record(client.latency_us(conn.now()));
+                let latency_us = client.latency_us(conn.now());
+                self.latency.saturating_record(latency_us);
+                self.pushed.note_answer(latency_us, conn.now());
+                client.matched = 0;
             }
         }
         *conn.state() = client.store();
@@ -213,7 +244,7 @@ mod tests {
     fn a_record_keeps_what_is_known_of_its_connection() {
         let client = Client::opening(Instant::from_millis(5_000_000));
         assert_eq!(Client::load(client.store()), client);
-        for flags in 0..8 {
+        for flags in 0..16 {
             let has = |bit: u8| flags & bit != 0;
             let client = Client {
                 due_us: u32::MAX,
@@ -221,9 +252,10 @@ mod tests {
                 awaiting: has(1),
                 open: has(2),
                 closing: has(4),
+                pushed: has(8),
             };
             assert_eq!(Client::load(client.store()), client);
-            assert_eq!(client.is_idle(), flags == 2);
+            assert_eq!(client.is_idle(), flags & 7 == 2);
         }
     }
 
