@@ -328,7 +328,7 @@ fn wakes_and_the_end_of_a_silent_peer_allocate_nothing() {
     let seconds = Duration::from_secs;
     let heartbeat = Setup::Line(line::Setup { heartbeat: Some(seconds(10)) });
     let setups = [Setup::Echo, Setup::Discard, heartbeat];
-    let mut pair = Pair::serving(Builtins::new(&setups), |_| ());
+    let mut pair = Pair::serving(Builtins::new(&setups, Secret([3; 16])), |_| ());
     pair.exercise(7000, true);
     let connections = u64::from(CONNECTIONS);
     let counted = allocations(|| {

@@ -17,7 +17,7 @@ use crate::link::af_xdp::attachment::{self, Attachment, Request};
 use crate::link::af_xdp::program::{Verdict, XdpMode};
 use crate::link::faults::Faulty;
 use crate::link::tap::Tapped;
-use crate::service::builtin::{Builtins, Setup};
+use crate::service::builtin::{Builtin, Builtins, Setup};
 use crate::shard::clock::Clock;
 use crate::shard::{Answering, Shard, Shared, Snapshot, secrets};
 use crate::tcp::keepalive::Profile;
@@ -50,7 +50,8 @@ pub(super) struct Args {
     #[command(flatten)]
     gateways: gateways::Args,
 
-    /// What to serve, and where: echo, discard or line, for example echo://10.77.0.1:7.
+    /// What to serve, and where: echo, discard, line, ws or dubbo, for example
+    /// echo://10.77.0.1:7.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     listen: Vec<ListenUrl>,
 
@@ -126,6 +127,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
     let control = args.control.as_deref().map(ControlSocket::bind).transpose().map_err(refused)?;
     let (attachment, mut links) = attachment::attach(&request(args)).map_err(refused)?;
+    check_queues(&args.listen, attachment.queues()).map_err(refused)?;
     args.driving.apply(&mut links).map_err(refused)?;
     let mut shards = Vec::new();
     for (queue, link) in links.into_iter().enumerate() {
@@ -176,6 +178,18 @@ fn check_listeners(urls: &[ListenUrl]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Shards share nothing, so clients of MQTT on different queues would not hear each other.
+fn check_queues(urls: &[ListenUrl], queues: u32) -> anyhow::Result<()> {
+    let mqtt = urls.iter().find(|url| url.setup.service() == Builtin::Mqtt);
+    match mqtt {
+        Some(url) if queues > 1 => Err(anyhow!(
+            "{url} is served on one queue only, since queues share no subscriptions, and the \
+             interface has {queues}: leave one with ethtool -L, and use --queues 1"
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn request(args: &Args) -> Request {
     let mut listeners: Vec<_> = args.listen.iter().map(|url| url.endpoint).collect();
     listeners.retain(|endpoint| !args.address.iter().any(|cidr| cidr.addr == endpoint.ip()));
@@ -216,7 +230,8 @@ fn make_shard(
     config.listeners = plan.listeners.clone();
     let remedy = "lower --max-connections, --flights-max or --promoted-max";
     memory::check(&config, attachment.queues(), remedy)?;
-    let engine = Engine::try_new(config, Builtins::new(&plan.setups), clock.now())?;
+    let engine =
+        Engine::try_new(config, Builtins::new(&plan.setups, secrets::draw()?), clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }
 

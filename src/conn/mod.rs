@@ -7,6 +7,7 @@
 //! - [`slab`]: the records, and [`slab::ConnId`], which outlives none of them
 //! - [`index`]: from a flow key to its record
 //! - [`path`]: local addresses with the Ethernet header that leads to the peer
+//! - [`invitations`]: connections to be offered room because another asked for it
 //! - [`marks`]: a mark on some slots
 //! - [`prefix`]: how many connections the prefixes of peers have
 //! - [`flight`]: data sent and not yet acknowledged
@@ -20,6 +21,7 @@ pub mod broadcast;
 pub mod delivery;
 pub mod flight;
 pub mod index;
+pub mod invitations;
 pub mod marks;
 pub mod outbox;
 pub mod path;

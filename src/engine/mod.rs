@@ -124,6 +124,8 @@ pub struct Engine<S> {
     goes_whole_way: bool,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
+    /// Where what a promoted connection has not read is joined, when it lies in two pieces.
+    joined: Box<[u8]>,
 }
 
 impl<S: Service> Engine<S> {
@@ -144,7 +146,10 @@ impl<S: Service> Engine<S> {
     pub fn try_new(config: Config, service: S, now: Instant) -> Result<Engine<S>, OutOfMemory> {
         let tick = Tick::of(now);
         let promoted = Pool::new(config.promoted_max, config.promoted_buffer, config.mtu);
-        let answer_max = if config.promoted_max > 0 { promoted.buffer() } else { FLIGHT_LEN_MAX };
+        let (answer_max, joined_max) = match config.promoted_max {
+            0 => (FLIGHT_LEN_MAX, 0),
+            _ => (promoted.buffer(), promoted.buffer()),
+        };
         Ok(Engine {
             locals: Locals::new(
                 config.owned.clone(),
@@ -177,6 +182,7 @@ impl<S: Service> Engine<S> {
             #[cfg(test)]
             goes_whole_way: false,
             scratch: vec![0; usize::from(answer_max)].into(),
+            joined: vec![0; usize::from(joined_max)].into(),
             service,
             config,
         })
@@ -269,7 +275,8 @@ impl<S: Service> Engine<S> {
         let wheels = [&self.wheel, &self.flight_wheel, &self.promoted_wheel];
         let due = wheels.map(Wheel::next_due);
         let due = due.into_iter().flatten().map(|tick| tick.start(now));
-        due.chain(self.claims.due()).chain(self.pushes_due(now)).min()
+        let due = due.chain(self.claims.due()).chain(self.pushes_due(now));
+        due.chain(self.next_turn(now)).min()
     }
 
     /// Moves a connection to another state, and keeps the gauges of states.

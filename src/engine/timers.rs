@@ -102,6 +102,8 @@ impl<S: Service> Engine<S> {
         let mut output = Output::at_most(most, pool, tx);
         self.claim_addresses(now, &mut output);
         // The peers of these wait for data; those of the records wait for nothing.
+        self.take_turns(now, &mut output);
+        self.finish_batch(now, &mut output);
         self.handle_promoted_timers(now, &mut output);
         while output.has_room()
             && let Due::Timer(flight) = self.flight_wheel.pop(&mut self.flights, tick, &mut looks)

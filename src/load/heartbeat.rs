@@ -1,6 +1,7 @@
 //! The client's side of the services: checks every answer byte for byte.
 
-use super::exchange::{self, PUSHED};
+use super::exchange::{self, PUSHED, Unasked};
+use super::greeting::{self, Welcome};
 use super::pushed::Pushed;
 use crate::conn::slab::ConnId;
 use crate::service::builtin::Builtin;
@@ -164,16 +165,16 @@ impl Heartbeat {
         Client { due_us: low_micros(due), matched: 0, awaiting: true, ..client }
     }
 
-    /// Takes what there is of a pushed line off the front of `bytes`, and returns the rest.
-    fn take_pushed<'a>(&mut self, client: &mut Client, bytes: &'a [u8], now: Instant) -> &'a [u8] {
+    /// Takes what there is of a pushed line at the beginning of `bytes`; returns how many bytes that are.
+    fn take_pushed(&mut self, client: &mut Client, bytes: &[u8], now: Instant) -> usize {
         let end = bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
-        let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-        self.pushed.bytes += line.len() as u64;
+        let len = end.unwrap_or(bytes.len());
+        self.pushed.bytes += len as u64;
         client.pushed = end.is_none();
         if !client.pushed {
             self.pushed.end_message(now);
         }
-        rest
+        len
     }
 
     /// The answer to a heartbeat has come, or never will.
@@ -183,42 +184,122 @@ impl Heartbeat {
     }
 }
 
+impl Heartbeat {
+    /// The connection is ready for heartbeats.
+    fn open(&mut self, client: &mut Client, now: Instant) {
+        self.opened += 1;
+        self.connect_latency.saturating_record(client.latency_us(now));
+        client.open = true;
+    }
+
+    /// Says what is said first, and asks for room if there is too little.
+    fn greet(&mut self, conn: &mut Context<'_>) {
+        let mut client = Client::load(*conn.state());
+        let (service, slot) = (Builtin::of_tag(conn.tag()), conn.id().index());
+        let greeting = greeting::greeting(service, slot, client.due_us);
+        if greeting.is_empty() {
+            self.open(&mut client, conn.now());
+            *conn.state() = client.store();
+        } else if conn.room() >= greeting.len() {
+            conn.send(&greeting);
+        } else {
+            conn.want_room();
+        }
+    }
+
+    /// Takes what comes before the connection is open; returns how many bytes that were.
+    fn take_welcome(
+        &mut self,
+        conn: &mut Context<'_>,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Option<usize> {
+        let (service, slot) = (Builtin::of_tag(conn.tag()), conn.id().index());
+        match greeting::welcome(service, slot, client.due_us, bytes) {
+            Welcome::Wait => None,
+            Welcome::Came(len) => {
+                self.open(client, conn.now());
+                Some(len)
+            }
+            Welcome::Wrong => {
+                self.wrong += 1;
+                conn.close_for(CloseReason::ProtocolError);
+                Some(bytes.len())
+            }
+        }
+    }
+
+    /// Answers what the server says unasked at the beginning of `bytes`; returns how many bytes that
+    /// was, none if that cannot be said yet.
+    fn reply(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
+        match exchange::unasked(Builtin::of_tag(conn.tag()), bytes) {
+            Unasked::Nothing => Some(0),
+            Unasked::Heartbeat(len, reply) if conn.room() >= reply.len() => {
+                conn.send(&reply);
+                Some(len)
+            }
+            Unasked::Wait | Unasked::Heartbeat(..) => None,
+        }
+    }
+
+    /// Compares `bytes` with the answer that is awaited; returns how many of them it took.
+    fn compare(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> usize {
+        let service = Builtin::of_tag(conn.tag());
+        let answer = exchange::answer(service, conn.id().index(), client.due_us);
+        let missing = answer.get(usize::from(client.matched)..).unwrap_or_default();
+        let len = missing.len().min(bytes.len());
+        if !client.awaiting || missing[..len] != bytes[..len] {
+            self.wrong += 1;
+            self.settle(client);
+            return bytes.len();
+        }
+        client.matched += u8::try_from(len).unwrap_or(0);
+        if usize::from(client.matched) == answer.len() {
+            client.matched = 0;
+            self.settle(client);
+            self.answered += 1;
+            let latency_us = client.latency_us(conn.now());
+            self.latency.saturating_record(latency_us);
+            self.pushed.note_answer(latency_us, conn.now());
+        }
+        len
+    }
+}
+
 impl Service for Heartbeat {
     fn on_open(&mut self, conn: &mut Context<'_>) {
-        let client = Client::load(*conn.state());
-        self.opened += 1;
-        self.connect_latency.saturating_record(client.latency_us(conn.now()));
-        *conn.state() = Client { open: true, ..client }.store();
+        self.greet(conn);
+    }
+
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        if !Client::load(*conn.state()).open {
+            self.greet(conn);
+        }
     }
 
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut client = Client::load(*conn.state());
-        let service = Builtin::of_tag(conn.tag());
-        let answer = exchange::answer(service, conn.id().index(), client.due_us);
-        let mut rest = bytes;
-        while let Some((&byte, behind)) = rest.split_first() {
-            if client.pushed || byte == PUSHED && client.matched == 0 {
-                rest = self.take_pushed(&mut client, rest, conn.now());
-                continue;
-            }
-            rest = behind;
-            if !client.awaiting || answer.get(usize::from(client.matched)) != Some(&byte) {
-                self.wrong += 1;
-                self.settle(&mut client);
-                break;
-            }
-            client.matched += 1;
-            if usize::from(client.matched) == answer.len() {
-                self.settle(&mut client);
-                self.answered += 1;
-                let latency_us = client.latency_us(conn.now());
-                self.latency.saturating_record(latency_us);
-                self.pushed.note_answer(latency_us, conn.now());
-                client.matched = 0;
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let rest = &bytes[taken..];
+            let step = match (client.open, client.matched) {
+                (false, _) => self.take_welcome(conn, &mut client, rest),
+                (true, at) if client.pushed || at == 0 && rest[0] == PUSHED => {
+                    Some(self.take_pushed(&mut client, rest, conn.now()))
+                }
+                (true, 0) => match self.reply(conn, rest) {
+                    Some(0) => Some(self.compare(conn, &mut client, rest)),
+                    replied => replied,
+                },
+                (true, _) => Some(self.compare(conn, &mut client, rest)),
+            };
+            match step {
+                Some(len) => taken += len,
+                None => break,
             }
         }
         *conn.state() = client.store();
-        bytes.len()
+        taken
     }
 
     fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, reason: CloseReason) {

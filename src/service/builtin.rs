@@ -5,12 +5,17 @@
 //! [`Builtin`], of [`Setup`] and of `Instance`, and a line in [`Setup::parse`].
 
 use super::discard::Discard;
+use super::dubbo::{self, Dubbo};
 use super::echo::Echo;
 use super::line::{self, Line};
+use super::mqtt::{self, Mqtt};
 use super::settings::{BadSetting, Settings};
-use super::{Context, RECEIVE_WINDOW, Service, ServiceState};
+use super::ws::{self, WebSocket};
+use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
+use crate::time::Instant;
+use crate::wire::addr::Secret;
 use core::fmt;
 use core::str::FromStr;
 
@@ -24,11 +29,24 @@ pub enum Builtin {
     Discard,
     /// See [`mod@line`].
     Line,
+    /// See [`ws`].
+    Ws,
+    /// See [`dubbo`].
+    Dubbo,
+    /// See [`mod@mqtt`].
+    Mqtt,
 }
 
 impl Builtin {
     /// All built-in services.
-    pub const ALL: [Builtin; 3] = [Builtin::Echo, Builtin::Discard, Builtin::Line];
+    pub const ALL: [Builtin; 6] = [
+        Builtin::Echo,
+        Builtin::Discard,
+        Builtin::Line,
+        Builtin::Ws,
+        Builtin::Dubbo,
+        Builtin::Mqtt,
+    ];
 
     /// The service's name in a `--listen` URL.
     pub const fn name(self) -> &'static str {
@@ -36,7 +54,17 @@ impl Builtin {
             Builtin::Echo => "echo",
             Builtin::Discard => "discard",
             Builtin::Line => "line",
+            Builtin::Ws => "ws",
+            Builtin::Dubbo => "dubbo",
+            Builtin::Mqtt => "mqtt",
         }
+    }
+
+    /// The names of all services, as words.
+    fn names() -> String {
+        let names = Builtin::ALL.map(Builtin::name);
+        let [rest @ .., last] = &names;
+        format!("{} and {last}", rest.join(", "))
     }
 
     /// The keys of a `--listen` URL that set the service.
@@ -44,6 +72,9 @@ impl Builtin {
         match self {
             Builtin::Echo | Builtin::Discard => &[],
             Builtin::Line => line::KEYS,
+            Builtin::Ws => ws::KEYS,
+            Builtin::Dubbo => dubbo::KEYS,
+            Builtin::Mqtt => mqtt::KEYS,
         }
     }
 
@@ -67,7 +98,7 @@ impl fmt::Display for Builtin {
 
 /// There is no service of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown service '{0}': there are echo, discard and line")]
+#[error("unknown service '{0}': there are {known}", known = Builtin::names())]
 pub struct UnknownService(pub String);
 
 impl FromStr for Builtin {
@@ -86,6 +117,9 @@ pub enum Setup {
     Echo,
     Discard,
     Line(line::Setup),
+    Ws(ws::Setup),
+    Dubbo(dubbo::Setup),
+    Mqtt(mqtt::Setup),
 }
 
 impl Setup {
@@ -99,6 +133,9 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::parse(settings)?),
+            Builtin::Ws => Setup::Ws(ws::Setup::parse(settings)?),
+            Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::parse(settings)?),
+            Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::parse(settings)?),
         })
     }
 
@@ -108,6 +145,9 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::default()),
+            Builtin::Ws => Setup::Ws(ws::Setup::default()),
+            Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::default()),
+            Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::default()),
         }
     }
 
@@ -117,6 +157,9 @@ impl Setup {
             Setup::Echo => Builtin::Echo,
             Setup::Discard => Builtin::Discard,
             Setup::Line(_) => Builtin::Line,
+            Setup::Ws(_) => Builtin::Ws,
+            Setup::Dubbo(_) => Builtin::Dubbo,
+            Setup::Mqtt(_) => Builtin::Mqtt,
         }
     }
 }
@@ -126,14 +169,20 @@ enum Instance {
     Echo(Echo),
     Discard(Discard),
     Line(Line),
+    Ws(WebSocket),
+    Dubbo(Dubbo),
+    Mqtt(Box<Mqtt>),
 }
 
 impl Instance {
-    fn new(setup: &Setup) -> Instance {
+    fn new(setup: &Setup, secret: Secret) -> Instance {
         match setup {
             Setup::Echo => Instance::Echo(Echo),
             Setup::Discard => Instance::Discard(Discard),
             Setup::Line(setup) => Instance::Line(Line::new(setup)),
+            Setup::Ws(setup) => Instance::Ws(WebSocket::new(setup)),
+            Setup::Dubbo(setup) => Instance::Dubbo(Dubbo::new(setup)),
+            Setup::Mqtt(setup) => Instance::Mqtt(Box::new(Mqtt::new(setup.policy(), secret))),
         }
     }
 
@@ -142,6 +191,9 @@ impl Instance {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
+            Instance::Ws(ws) => ws,
+            Instance::Dubbo(dubbo) => dubbo,
+            Instance::Mqtt(mqtt) => &mut **mqtt,
         }
     }
 
@@ -150,6 +202,9 @@ impl Instance {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
+            Instance::Ws(ws) => ws,
+            Instance::Dubbo(dubbo) => dubbo,
+            Instance::Mqtt(mqtt) => &**mqtt,
         }
     }
 }
@@ -158,9 +213,10 @@ impl Instance {
 pub struct Builtins(Vec<Instance>);
 
 impl Builtins {
-    /// Services for the tags 0, 1 and so on; at most 256 are ever asked.
-    pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>) -> Builtins {
-        Builtins(setups.into_iter().map(Instance::new).collect())
+    /// Services for the tags 0, 1 and so on; at most 256 are ever asked. `secret` keys the hashes of what
+    /// peers choose.
+    pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>, secret: Secret) -> Builtins {
+        Builtins(setups.into_iter().map(|setup| Instance::new(setup, secret)).collect())
     }
 
     fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
@@ -173,9 +229,10 @@ impl Builtins {
 }
 
 impl Default for Builtins {
-    /// One of each, with nothing set, for the tags of [`Builtin::tag`].
+    /// One of each, with nothing set, for the tags of [`Builtin::tag`]. The hashes of what peers choose
+    /// are keyed with zeros: for where nobody chooses in order to collide.
     fn default() -> Builtins {
-        Builtins::new(&Builtin::ALL.map(Setup::of))
+        Builtins::new(&Builtin::ALL.map(Setup::of), Secret([0; 16]))
     }
 }
 
@@ -212,6 +269,18 @@ impl Service for Builtins {
     fn on_close(&mut self, id: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
         if let Some(service) = self.service(tag) {
             service.on_close(id, tag, state, reason);
+        }
+    }
+
+    fn next_turn(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|instance| instance.shared().next_turn()).min()
+    }
+
+    fn on_turn(&mut self, turn: &mut Turn<'_>) {
+        for instance in &mut self.0 {
+            if instance.shared().next_turn().is_some_and(|at| at <= turn.now()) {
+                instance.service().on_turn(turn);
+            }
         }
     }
 

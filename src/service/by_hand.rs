@@ -2,6 +2,7 @@
 
 use super::{Answer, Context, Service, ServiceState, Wake};
 use crate::conn::delivery::{Delivery, Errand};
+use crate::conn::invitations::Invitations;
 use crate::conn::outbox::{Limits, Outbox};
 use crate::conn::record::State;
 use crate::conn::slab::{ConnId, Slab};
@@ -22,6 +23,8 @@ pub(crate) struct ByHand {
     pub(crate) sent: Vec<u8>,
     /// What was asked for, but for what was written: closing, aborting, reasons, profiles.
     pub(crate) asked: Answer,
+    /// The connections that were invited.
+    pub(crate) invitations: Invitations,
     /// When the service is to be woken.
     pub(crate) wake: Option<Instant>,
     outbox: Outbox,
@@ -39,6 +42,7 @@ impl ByHand {
             state: ServiceState::default(),
             sent: Vec::new(),
             asked: Answer::default(),
+            invitations: Invitations::new(),
             wake: None,
             outbox: Outbox::new(LIMITS, u16::MAX).expect("room for a little"),
         }
@@ -67,6 +71,7 @@ impl ByHand {
             state: &mut self.state,
             output: &mut output,
             answer: Answer { written: 0, wants_room: false, ..self.asked },
+            invitations: &mut self.invitations,
             outbox: &mut self.outbox,
         };
         let result = call(&mut context);

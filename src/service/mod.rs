@@ -9,6 +9,9 @@
 //! - [`settings`]: what the query of a `--listen` URL sets
 //! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
+//! - [`mod@mqtt`]: a server of MQTT 3.1.1 and 5.0
+//! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
+//! - [`silence`]: how long a peer has been silent, and what is due then
 //! - `by_hand`: tests only: a connection without an engine
 
 pub mod builtin;
@@ -16,16 +19,21 @@ pub mod builtin;
 pub(crate) mod by_hand;
 mod context;
 pub mod discard;
+pub mod dubbo;
 pub mod echo;
 pub mod line;
+pub mod mqtt;
 pub mod settings;
+pub mod silence;
+pub mod ws;
 
-pub use context::Context;
 pub(crate) use context::{Answer, Wake};
+pub use context::{Context, Turn};
 
 use crate::conn::flight::FLIGHT_LEN_MAX;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
+use crate::time::Instant;
 
 /// The service's own memory in a connection's record; all zero when the connection opens.
 pub type ServiceState = [u8; 8];
@@ -69,6 +77,17 @@ pub trait Service {
     /// The connection has ended. This is the last call for `id`.
     fn on_close(&mut self, id: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
         let _ = (id, tag, state, reason);
+    }
+
+    /// When [`Service::on_turn`] is to be called, if it is. It is asked after every piece of work.
+    fn next_turn(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The moment of [`Service::next_turn`] has come: for what is due although no connection is woken
+    /// for it, such as what follows from one that has ended.
+    fn on_turn(&mut self, turn: &mut Turn<'_>) {
+        let _ = turn;
     }
 
     /// Whether connection `id`, one of those with `tag`, belongs to the

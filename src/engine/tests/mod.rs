@@ -15,7 +15,7 @@
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
-//! - `wakes`, `room`: what services wait for
+//! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
@@ -46,6 +46,7 @@ mod room;
 mod simultaneous;
 mod sources;
 mod time_wait;
+mod units;
 mod wakes;
 
 use crate::conn::slab::ConnId;
