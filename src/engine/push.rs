@@ -344,8 +344,9 @@ impl<S: Service> Engine<S> {
         handed_over.map_err(|_| Blocked::Connection)
     }
 
-    /// Finds a flight for what is pushed to the connection in `slot`. A quarter of the flights are left
-    /// to answers; those that stalled count for nothing, as they give way when they are needed.
+    /// Finds a flight for what is pushed to the connection in `slot`, unless so many wait for their
+    /// acknowledgments that more would overflow rings. A quarter of the flights are left to answers; those
+    /// that stalled count for nothing, as they give way when they are needed.
     fn spares_flight<P: FramePool>(
         &mut self,
         slot: u32,
@@ -354,7 +355,9 @@ impl<S: Service> Engine<S> {
     ) -> bool {
         let (capacity, stalled) = (self.flights.capacity(), self.flights.stalled());
         let most = capacity - capacity / 4;
-        self.flights.len() - stalled < most && self.find_flight(slot, now, output)
+        self.flights.underway() < self.config.outbox.underway_max as usize
+            && self.flights.len() - stalled < most
+            && self.find_flight(slot, now, output)
     }
 
     /// Sends `words` on the connection in `slot`, which is open, all or nothing: in its flight, or else

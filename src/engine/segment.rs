@@ -238,7 +238,7 @@ impl<S: Service> Engine<S> {
         let payload_len = u32::from(self.flights[flight].len);
         if acked < self.flights.sequence_len(flight) {
             // Progress, but not all: what is left was lost if this answers a retransmission.
-            let repeat = self.flights[flight].retries > 0;
+            let repeat = self.flights[flight].retries() > 0;
             self.flights.acknowledge(flight, acked.min(payload_len) as usize);
             self.flights[flight].since = Tick::of(now);
             self.restart_flight_timer(flight, now);
