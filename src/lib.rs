@@ -66,7 +66,7 @@
 //! };
 //! let mut config_server = config(1, server);
 //! config_server.listeners = vec![Listener { endpoint: echo, tag: Builtin::Echo.tag(), profile: None }];
-//! let mut servers = Engine::new(config_server, Builtins, Instant::ZERO);
+//! let mut servers = Engine::new(config_server, Builtins::default(), Instant::ZERO);
 //! let mut clients = Engine::new(config(2, client), Client::default(), Instant::ZERO);
 //! let (mut server_link, mut client_link) = memory::pair(1024, 2048, 256);
 //!

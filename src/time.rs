@@ -88,6 +88,16 @@ impl Tick {
         self.0.wrapping_sub(other.0) < 1 << 31
     }
 
+    /// The earlier one of `self` and `other`.
+    pub const fn earlier(self, other: Tick) -> Tick {
+        if self.reached(other) { other } else { self }
+    }
+
+    /// The later one of `self` and `other`.
+    pub const fn later(self, other: Tick) -> Tick {
+        if self.reached(other) { self } else { other }
+    }
+
     /// The start of this tick on the clock that reads `now`.
     pub const fn start(self, now: Instant) -> Instant {
         let ahead = self.0.wrapping_sub(Tick::of(now).0).cast_signed() as i64;

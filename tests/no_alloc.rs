@@ -100,7 +100,7 @@ impl Pair {
             set(config);
         };
         Pair {
-            server: Host::new(SERVER_MAC, SERVER, set, a, Builtins),
+            server: Host::new(SERVER_MAC, SERVER, set, a, Builtins::default()),
             client: Host::new(CLIENT_MAC, CLIENT, |_| (), b, Client),
             now: Instant::ZERO,
         }

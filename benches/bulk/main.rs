@@ -22,7 +22,7 @@ use tenmil::engine::Engine;
 use tenmil::engine::config::Config;
 use tenmil::engine::locals::{Listener, Owned};
 use tenmil::link::af_xdp::AfXdpLink;
-use tenmil::service::builtin::Builtin;
+use tenmil::service::builtin::{Builtin, Builtins};
 use tenmil::shard::clock::Clock;
 use tenmil::shard::{Answering, Shard, Shared};
 use tenmil::time::{Duration, Instant};
@@ -160,7 +160,8 @@ fn serve(link: AfXdpLink, mac: Mac, bytes: usize, promoted: bool, stop: Arc<Atom
         .map(|(port, tag)| Listener { endpoint: Endpoint { addr, port }, tag, profile: None })
         .to_vec();
     let clock = Clock::start();
-    let engine = Engine::new(config, WithSource { bytes }, clock.now());
+    let engine =
+        Engine::new(config, WithSource { builtins: Builtins::default(), bytes }, clock.now());
     let mut shard = Shard { link, engine, driver: Answering };
     shard.run(&clock, &Shared::new(stop)).expect("the link stays");
 }

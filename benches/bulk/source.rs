@@ -8,24 +8,29 @@ pub(crate) const SOURCE: u8 = 200;
 
 /// The built-in services, and [`SOURCE`].
 pub(crate) struct WithSource {
+    pub(crate) builtins: Builtins,
     pub(crate) bytes: usize,
 }
 
 impl Service for WithSource {
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
         if conn.tag() != SOURCE {
-            return Builtins.on_data(conn, bytes);
+            return self.builtins.on_data(conn, bytes);
         }
-        // The request is left unread until all is sent, so each acknowledgment brings it again.
+        self.on_room(conn);
+        bytes.len()
+    }
+
+    fn on_room(&mut self, conn: &mut Context<'_>) {
         static PIECE: [u8; 1 << 16] = [7; 1 << 16];
         let mut sent = usize::from_le_bytes(*conn.state());
         let left = (self.bytes - sent).min(PIECE.len());
         sent += conn.send(&PIECE[..left]);
         *conn.state() = sent.to_le_bytes();
         if sent < self.bytes {
-            return 0;
+            conn.want_room();
+        } else {
+            conn.close();
         }
-        conn.close();
-        bytes.len()
     }
 }

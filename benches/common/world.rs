@@ -68,7 +68,7 @@ impl World {
         config.profile = Profile { keepalive: Some(Keepalive::LINUX), user_timeout: None };
         set(&mut config);
         World {
-            engine: Engine::new(config, Builtins, Instant::ZERO),
+            engine: Engine::new(config, Builtins::default(), Instant::ZERO),
             clients: vec![Client::default(); clients],
             now: Instant::ZERO,
             pool: memory::pair(2 * TX_QUEUE, 2048, 64).0,

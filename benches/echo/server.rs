@@ -39,7 +39,7 @@ pub(crate) fn serve(
     config.connections_max = connections;
     config.flights_max = Config::flights_for(connections);
     let clock = Clock::start();
-    let engine = Engine::new(config, Builtins, clock.now());
+    let engine = Engine::new(config, Builtins::default(), clock.now());
     let mut shard = Shard { link: end.link, engine, driver: Answering };
     let shared = Shared::new(stop.clone());
     for (by, work) in jobs {

@@ -1,7 +1,8 @@
 //! CIDRs and URLs of services as arguments.
 
-use super::liveness::{BadQuery, Overrides};
-use crate::service::builtin::{Builtin, UnknownService};
+use super::liveness::{self, Overrides};
+use crate::service::builtin::{Builtin, Setup, UnknownService};
+use crate::service::settings::{BadSetting, Settings};
 use crate::wire::addr::Address;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -50,11 +51,12 @@ impl FromStr for Cidr {
 }
 
 /// A service and where it listens: `echo://10.77.0.1:7`, `line://[fd77::1]:7000`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListenUrl {
-    pub(super) service: Builtin,
     pub(super) endpoint: SocketAddr,
-    /// What follows a `?`.
+    /// The service, and what the query sets for it.
+    pub(super) setup: Setup,
+    /// What the query changes in how silent peers are found.
     pub(super) overrides: Overrides,
 }
 
@@ -68,7 +70,7 @@ pub(super) enum BadUrl {
     #[error(transparent)]
     Service(#[from] UnknownService),
     #[error("'{0}': {1}")]
-    Query(String, BadQuery),
+    Query(String, BadSetting),
     #[error("'{0}': what follows a ? is for listeners; a target has nothing like it")]
     TargetQuery(String),
     #[error("'{0}': port 0 cannot be listened on")]
@@ -84,24 +86,37 @@ impl FromStr for ListenUrl {
         let form = || BadUrl::Form(text.to_owned());
         let (service, endpoint) = text.split_once("://").ok_or_else(form)?;
         let service = service.parse::<Builtin>()?;
-        let (endpoint, overrides) = match endpoint.split_once('?') {
-            Some((endpoint, query)) => (endpoint, query.parse()),
-            None => (endpoint, Ok(Overrides::default())),
-        };
-        let overrides = overrides.map_err(|error| BadUrl::Query(text.to_owned(), error))?;
+        let (endpoint, query) = endpoint.split_once('?').unwrap_or((endpoint, ""));
+        let set = parse_query(service, query);
+        let (setup, overrides) = set.map_err(|error| BadUrl::Query(text.to_owned(), error))?;
         let endpoint: SocketAddr = endpoint.parse().map_err(|_| form())?;
         if endpoint.port() == 0 {
             return Err(BadUrl::PortZero(text.to_owned()));
         }
         match is_host(endpoint.ip()) {
-            true => Ok(ListenUrl { service, endpoint, overrides }),
+            true => Ok(ListenUrl { endpoint, setup, overrides }),
             false => Err(BadUrl::NoHost(text.to_owned())),
         }
     }
 }
 
+/// What `query` sets for a listener of `service`.
+fn parse_query(service: Builtin, query: &str) -> Result<(Setup, Overrides), BadSetting> {
+    let mut settings = Settings::parse(query)?;
+    let overrides = Overrides::parse(&mut settings)?;
+    let setup = Setup::parse(service, &mut settings)?;
+    settings.finish(|| {
+        let own = match service.keys() {
+            [] => "has no settings of its own".to_owned(),
+            keys => format!("has {}", keys.join(", ")),
+        };
+        format!("{service} {own}, and every listener {}", liveness::KEYS.join(", "))
+    })?;
+    Ok((setup, overrides))
+}
+
 /// A service and where it is connected to, written as a [`ListenUrl`] without a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TargetUrl(pub(super) ListenUrl);
 
 impl FromStr for TargetUrl {
@@ -117,7 +132,7 @@ impl FromStr for TargetUrl {
 
 impl fmt::Display for ListenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.service, self.endpoint)
+        write!(f, "{}://{}", self.setup.service(), self.endpoint)
     }
 }
 
@@ -137,7 +152,7 @@ mod tests {
         assert_eq!((cidr.addr.to_string().as_str(), cidr.prefix_len), ("fd77::1", 64));
         let url: ListenUrl = "line://[fd77::1]:7000".parse().unwrap();
         assert_eq!(
-            (url.service, url.to_string().as_str()),
+            (url.setup.service(), url.to_string().as_str()),
             (Builtin::Line, "line://[fd77::1]:7000")
         );
     }
@@ -162,6 +177,9 @@ mod tests {
             ("echo://10.77.0.1:70000", "is not SERVICE://ADDRESS:PORT"),
             ("echo://10.77.0.1:0", "port 0"),
             ("echo://10.77.0.1:7?keepalive-time=soon", "no value"),
+            ("echo://10.77.0.1:7?heartbeat=60s", "echo has no settings of its own, and every"),
+            ("line://10.77.0.1:7?heartbeet=60s", "unknown 'heartbeet': line has heartbeat, and"),
+            ("line://10.77.0.1:7?heartbeat=often", "such as heartbeat=60s"),
             ("echo://0.0.0.0:7", "not an address that a host can have"),
         ] {
             let error = text.parse::<ListenUrl>().unwrap_err().to_string();

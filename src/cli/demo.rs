@@ -269,7 +269,7 @@ fn in_memory(args: &Args, clients: &Clients, stop: &AtomicBool) -> anyhow::Resul
     config.owned = vec![Owned { addr: SERVER, range_len: 32, link_len: LINK_LEN }];
     let endpoint = Endpoint { addr: SERVER, port: PORT };
     config.listeners = vec![Listener { endpoint, tag: Builtin::Line.tag(), profile: None }];
-    let engine = Engine::try_new(config, Builtins, clients.clock.now())?;
+    let engine = Engine::try_new(config, Builtins::default(), clients.clock.now())?;
     let stop_server = Arc::new(AtomicBool::new(false));
     let shared = Shared::new(stop_server.clone());
     let mut known = Known::default();

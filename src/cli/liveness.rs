@@ -1,8 +1,8 @@
 //! How connections find out that their peer has gone: the flags, and what a listener changes.
 
+use crate::service::settings::{BadSetting, Settings};
 use crate::tcp::keepalive::{BadKeepalive, Keepalive, Profile};
 use crate::time::Duration;
-use std::str::FromStr;
 
 /// Flags for all listeners.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -64,21 +64,29 @@ pub(super) struct Overrides {
     user_timeout: Option<Duration>,
 }
 
-/// Why a query is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadQuery {
-    #[error(
-        "unknown '{0}': there are keepalive, keepalive-time, keepalive-interval, keepalive-probes \
-         and user-timeout"
-    )]
-    Key(String),
-    #[error("'{0}' has no value that can be read, such as keepalive=off, keepalive-time=60s")]
-    Value(String),
-    #[error("'{0}' is said twice")]
-    Twice(String),
-}
+/// The keys of a listener's URL that change it.
+pub(super) const KEYS: [&str; 5] =
+    ["keepalive", "keepalive-time", "keepalive-interval", "keepalive-probes", "user-timeout"];
 
 impl Overrides {
+    /// Takes what `settings` say about it.
+    ///
+    /// # Errors
+    ///
+    /// When a value cannot be read.
+    pub(super) fn parse(settings: &mut Settings) -> Result<Overrides, BadSetting> {
+        let period = |value: &str| humantime::parse_duration(value).ok();
+        let switch = |value: &str| clap::ValueEnum::from_str(value, false).ok();
+        let [keepalive, time, interval, probes, user_timeout] = KEYS;
+        Ok(Overrides {
+            keepalive: settings.take(keepalive, "keepalive=off", switch)?,
+            time: settings.take(time, "keepalive-time=60s", period)?,
+            interval: settings.take(interval, "keepalive-interval=10s", period)?,
+            probes: settings.take(probes, "keepalive-probes=9", |value| value.parse().ok())?,
+            user_timeout: settings.take(user_timeout, "user-timeout=30s", period)?,
+        })
+    }
+
     /// `args` with these changes, or `None` if there are none.
     ///
     /// # Errors
@@ -102,42 +110,6 @@ impl Overrides {
     }
 }
 
-impl FromStr for Overrides {
-    type Err = BadQuery;
-
-    fn from_str(query: &str) -> Result<Overrides, BadQuery> {
-        let mut overrides = Overrides::default();
-        for pair in query.split('&') {
-            let (key, value) =
-                pair.split_once('=').ok_or_else(|| BadQuery::Value(pair.to_owned()))?;
-            let period = || humantime::parse_duration(value).ok();
-            let (read, before) = match key {
-                "keepalive" => {
-                    replace(&mut overrides.keepalive, clap::ValueEnum::from_str(value, false).ok())
-                }
-                "keepalive-time" => replace(&mut overrides.time, period()),
-                "keepalive-interval" => replace(&mut overrides.interval, period()),
-                "keepalive-probes" => replace(&mut overrides.probes, value.parse().ok()),
-                "user-timeout" => replace(&mut overrides.user_timeout, period()),
-                _ => return Err(BadQuery::Key(key.to_owned())),
-            };
-            if before {
-                return Err(BadQuery::Twice(key.to_owned()));
-            }
-            if !read {
-                return Err(BadQuery::Value(pair.to_owned()));
-            }
-        }
-        Ok(overrides)
-    }
-}
-
-/// Sets `slot`; returns whether there was something to set it to, and whether it was set before.
-fn replace<T>(slot: &mut Option<T>, value: Option<T>) -> (bool, bool) {
-    let read = value.is_some();
-    (read, core::mem::replace(slot, value).is_some())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,8 +122,12 @@ mod tests {
         user_timeout: Duration::ZERO,
     };
 
+    fn parse(query: &str) -> Result<Overrides, BadSetting> {
+        Overrides::parse(&mut Settings::parse(query)?)
+    }
+
     fn profile(query: &str) -> Profile {
-        query.parse::<Overrides>().unwrap().profile(&ARGS).unwrap().unwrap()
+        parse(query).unwrap().profile(&ARGS).unwrap().unwrap()
     }
 
     #[test]
@@ -169,17 +145,16 @@ mod tests {
     #[test]
     fn bad_queries_say_what_is_wrong() {
         for (query, says) in [
-            ("keepalve=on", "unknown 'keepalve'"),
             ("keepalive", "no value"),
             ("keepalive=maybe", "no value"),
             ("keepalive-time=", "no value"),
             ("keepalive-probes=256", "no value"),
             ("user-timeout=1s&user-timeout=2s", "said twice"),
         ] {
-            let error = query.parse::<Overrides>().unwrap_err().to_string();
+            let error = parse(query).unwrap_err().to_string();
             assert!(error.contains(says) && !error.contains('\n'), "{query}: {error}");
         }
-        let short = "keepalive-interval=10ms".parse::<Overrides>().unwrap();
+        let short = parse("keepalive-interval=10ms").unwrap();
         assert_eq!(short.profile(&ARGS), Err(BadKeepalive::Period));
     }
 }

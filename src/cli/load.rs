@@ -265,5 +265,5 @@ fn prefix(cidr: &Cidr) -> (Address, u8) {
 }
 
 fn target(url: &TargetUrl) -> Target {
-    Target { service: url.0.service, endpoint: Endpoint::from(url.0.endpoint) }
+    Target { service: url.0.setup.service(), endpoint: Endpoint::from(url.0.endpoint) }
 }

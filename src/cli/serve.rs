@@ -16,7 +16,7 @@ use crate::link::af_xdp::attachment::{self, Attachment, Request};
 use crate::link::af_xdp::program::{Verdict, XdpMode};
 use crate::link::faults::Faulty;
 use crate::link::tap::Tapped;
-use crate::service::builtin::Builtins;
+use crate::service::builtin::{Builtins, Setup};
 use crate::shard::clock::Clock;
 use crate::shard::{Answering, Shard, Shared, Snapshot};
 use crate::tcp::keepalive::Profile;
@@ -140,16 +140,20 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 struct Plan {
     profile: Profile,
     listeners: Vec<Listener>,
+    /// The services of the listeners, by their tags.
+    setups: Vec<Setup>,
     gateways: Vec<Address>,
 }
 
 impl Plan {
     fn of(args: &Args) -> anyhow::Result<Plan> {
         let profile = args.liveness.profile()?;
-        let listeners = args.listen.iter().map(|url| listener(url, &args.liveness));
+        let numbered = args.listen.iter().enumerate();
+        let listeners = numbered.map(|(tag, url)| listener(url, tag, &args.liveness));
         Ok(Plan {
             profile,
             listeners: listeners.collect::<anyhow::Result<_>>()?,
+            setups: args.listen.iter().map(|url| url.setup.clone()).collect(),
             gateways: args.gateways.resolve(&args.interface, "--address", &args.address)?,
         })
     }
@@ -206,7 +210,7 @@ fn make_shard(
     config.listeners = plan.listeners.clone();
     let remedy = "lower --max-connections, --flights-max or --promoted-max";
     memory::check(&config, attachment.queues(), remedy)?;
-    let engine = Engine::try_new(config, Builtins, clock.now())?;
+    let engine = Engine::try_new(config, Builtins::new(&plan.setups), clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }
 
@@ -215,10 +219,10 @@ fn owned(cidr: &Cidr) -> Owned {
     Owned { addr, range_len: cidr.host_len(), link_len: cidr.prefix_len }
 }
 
-fn listener(url: &ListenUrl, liveness: &liveness::Args) -> anyhow::Result<Listener> {
+fn listener(url: &ListenUrl, tag: usize, liveness: &liveness::Args) -> anyhow::Result<Listener> {
     Ok(Listener {
         endpoint: Endpoint::from(url.endpoint),
-        tag: url.service.tag(),
+        tag: u8::try_from(tag).context("there can be 256 listeners")?,
         profile: url.overrides.profile(liveness).with_context(|| url.to_string())?,
     })
 }

@@ -32,6 +32,8 @@ pub struct Flight {
     pub since: Tick,
     /// When it is sent again.
     pub deadline: Tick,
+    /// Whether the service waits for it to be acknowledged, to send more.
+    pub wants_room: bool,
     links: Links,
     /// Whether it has stalled, and then the flights before and after it in line, or [`NONE`].
     is_stalled: bool,
@@ -90,6 +92,7 @@ impl Flights {
             retries: 0,
             since: Tick(0),
             deadline: Tick(0),
+            wants_room: false,
             links: Links::UNLINKED,
             is_stalled: false,
             older: NONE,

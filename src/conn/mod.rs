@@ -7,16 +7,20 @@
 //! - [`slab`]: the records, and [`slab::ConnId`], which outlives none of them
 //! - [`index`]: from a flow key to its record
 //! - [`path`]: local addresses with the Ethernet header that leads to the peer
+//! - [`marks`]: a mark on some slots
 //! - [`prefix`]: how many connections the prefixes of peers have
 //! - [`flight`]: data sent and not yet acknowledged
+//! - [`ticks`]: a tick for each slot that needs one
 //! - [`table`]: the records, found by flow
 //! - [`wheel`]: the timers of records and of flights
 
 pub mod flight;
 pub mod index;
+pub mod marks;
 pub mod path;
 pub mod prefix;
 pub mod record;
 pub mod slab;
 pub mod table;
+pub mod ticks;
 pub mod wheel;

@@ -1,10 +1,12 @@
 //! The connections: records, found by flow, on their paths.
 
 use super::index::Index;
+use super::marks::Marks;
 use super::path::{Path, Paths};
 use super::prefix::{PrefixLimit, Prefixes};
 use super::record::{Conn, State};
 use super::slab::Slab;
+use super::ticks::Ticks;
 use crate::drops::DropReason;
 use crate::memory::array::PageKind;
 use crate::wire::addr::{Address, Endpoint, FlowHasher, FlowKey, Secret};
@@ -20,6 +22,11 @@ pub struct Table {
     pub slab: Slab,
     /// The paths that they are on.
     pub paths: Paths,
+    /// When services asked to be woken.
+    pub wakes: Ticks,
+    /// Whose services wait for room to send, and have nothing in flight whose acknowledgment would
+    /// bring it.
+    pub waiting: Marks,
     index: Index,
     hasher: FlowHasher,
     /// Only where they are limited.
@@ -43,6 +50,8 @@ impl Table {
         Ok(Table {
             slab: Slab::new(capacity).map_err(|_| OutOfMemory(capacity))?,
             paths: Paths::new(&secret.0),
+            wakes: Ticks::new(capacity).map_err(|_| OutOfMemory(capacity))?,
+            waiting: Marks::new(capacity).map_err(|_| OutOfMemory(capacity))?,
             index: Index::new(capacity).map_err(|_| OutOfMemory(capacity))?,
             hasher: FlowHasher::new(secret),
             prefixes,
@@ -54,7 +63,8 @@ impl Table {
     pub fn bytes(capacity: u32, counts_prefixes: bool) -> u64 {
         let records = u64::from(capacity) * size_of::<Conn>() as u64;
         let prefixes = if counts_prefixes { Prefixes::bytes(capacity) } else { 0 };
-        records + Index::bytes(capacity) as u64 + prefixes
+        let waits = Ticks::bytes(capacity) + Marks::bytes(capacity);
+        records + waits + Index::bytes(capacity) as u64 + prefixes
     }
 
     /// The hash of `flow`, for [`Table::find`].

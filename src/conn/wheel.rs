@@ -80,6 +80,11 @@ impl Wheel {
         Wheel { heads: vec![NONE; LEVELS * SLOTS], occupied: [[0; WORDS]; LEVELS], now, len: 0 }
     }
 
+    /// The wheel's own time: never past that of the last [`Wheel::pop`].
+    pub fn now(&self) -> Tick {
+        self.now
+    }
+
     /// How many timers are in the wheel.
     pub fn len(&self) -> usize {
         self.len

@@ -1,8 +1,10 @@
-//! Kinds of connections: which service runs on them, and how they find out that their peer has gone.
+//! Kinds of connections: which service runs on them, how they find out that their peer has gone,
+//! and why they were closed.
 //!
-//! A record has one byte for both, so they are shared: a number for each pair that was ever asked
+//! A record has one byte for all of it, so they are shared: a number for each kind that was ever asked
 //! for.
 
+use crate::tcp::CloseReason;
 use crate::tcp::keepalive::Profile;
 
 /// How many kinds there can be.
@@ -14,6 +16,15 @@ pub(super) struct Class {
     /// The service's tag.
     pub(super) tag: u8,
     pub(super) profile: Profile,
+    /// Why this host has closed, where the service has said so.
+    pub(super) reason: Option<CloseReason>,
+}
+
+impl Class {
+    /// Of connections that nobody has closed yet.
+    pub(super) const fn new(tag: u8, profile: Profile) -> Class {
+        Class { tag, profile, reason: None }
+    }
 }
 
 /// The kinds asked for so far. They are never forgotten.

@@ -55,6 +55,8 @@ impl<S: Service> Engine<S> {
                 return Err(CommandError::Busy);
             }
             self.transmit_promoted(index, bytes, false, now, &mut output);
+            // One that waited for room may have got it by that.
+            self.finish_batch(now, &mut output);
             return Ok(());
         }
         if !fits {
@@ -127,8 +129,14 @@ impl<S: Service> Engine<S> {
         now: Instant,
     ) -> Result<(), CommandError> {
         let slot = self.writable(id)?;
+        self.change_profile(slot, profile, now).then_some(()).ok_or(CommandError::Busy)
+    }
+
+    /// The same for the connection in `slot`; false when there are too many different profiles.
+    pub(super) fn change_profile(&mut self, slot: u32, profile: Profile, now: Instant) -> bool {
         let class = Class { profile, ..self.classes[self.table.slab[slot].class] };
-        self.table.slab[slot].class = self.classes.number(class).ok_or(CommandError::Busy)?;
+        let Some(number) = self.classes.number(class) else { return false };
+        self.table.slab[slot].class = number;
         self.start_timer(slot);
         let conn = &self.table.slab[slot];
         match (conn.promoted(), conn.flight) {
@@ -136,7 +144,7 @@ impl<S: Service> Engine<S> {
             (None, NONE) => {}
             (None, flight) => self.restart_flight_timer(flight, now),
         }
-        Ok(())
+        true
     }
 
     /// The slot of `id` if data can still be sent on it.

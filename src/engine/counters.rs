@@ -41,6 +41,8 @@ pub struct Counters {
     pub promotions: u64,
     /// Connections that needed promotion when every place was taken, each time it happened.
     pub promotions_refused: u64,
+    /// Profiles that services asked for and did not get, because there were too many others.
+    pub profiles_refused: u64,
     /// Connections now promoted.
     pub promoted: u64,
     /// Challenge ACKs sent.
@@ -72,7 +74,7 @@ impl Counters {
 
     /// What happened besides frames, drops, and ends of connections: names, as in status lines and in
     /// JSON, with their counts.
-    pub fn events(&self) -> [(&'static str, u64); 16] {
+    pub fn events(&self) -> [(&'static str, u64); 17] {
         [
             ("accepted", self.accepted),
             ("connected", self.connected),
@@ -90,6 +92,7 @@ impl Counters {
             ("cookies_accepted", self.cookies_accepted),
             ("promotions", self.promotions),
             ("promotions_refused", self.promotions_refused),
+            ("profiles_refused", self.profiles_refused),
         ]
     }
 
@@ -114,6 +117,7 @@ impl Counters {
         self.resets += other.resets;
         self.promotions += other.promotions;
         self.promotions_refused += other.promotions_refused;
+        self.profiles_refused += other.profiles_refused;
         self.promoted += other.promoted;
         self.challenges += other.challenges;
         self.challenges_limited += other.challenges_limited;

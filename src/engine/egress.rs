@@ -2,11 +2,10 @@
 
 use super::Engine;
 use super::output::Output;
-use super::segment::Answer;
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flight};
 use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::frame::FramePool;
-use crate::service::Service;
+use crate::service::{Answer, Service};
 use crate::tcp::CloseReason;
 use crate::tcp::timing;
 use crate::time::{Instant, Tick};
@@ -103,7 +102,8 @@ impl<S: Service> Engine<S> {
         true
     }
 
-    /// Sends what the service answered; returns whether that was anything.
+    /// Sends what the service answered, and sees to it that it gets the room it waits for; returns
+    /// whether anything was sent, or there is nobody to send anything to any more.
     pub(super) fn transmit_answer<P: FramePool>(
         &mut self,
         slot: u32,
@@ -111,18 +111,25 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> bool {
-        let Answer { written, closing } = *answer;
-        let closing = closing && self.table.slab[slot].state.can_send();
-        if written == 0 && !closing {
-            return false;
+        let Answer { written, closing, aborting, wants_room, .. } = *answer;
+        if aborting {
+            self.reset(slot, output);
+            self.remove(slot, CloseReason::ClosedByUs);
+            return true;
         }
-        if !self.find_flight(slot, now, output) {
+        let closing = closing && self.table.slab[slot].state.can_send();
+        let is_something = written > 0 || closing;
+        let sends = is_something && self.find_flight(slot, now, output);
+        if sends {
+            self.transmit(slot, written, closing, now, output);
+        } else if is_something {
             // Without a flight there was no room to write in, so only the FIN is left to send.
             self.close_later(slot, now);
-            return false;
         }
-        self.transmit(slot, written, closing, now, output);
-        true
+        if wants_room && !closing {
+            self.wait_for_room(slot, now);
+        }
+        sends
     }
 
     /// Closes the connection in `slot` when its timer finds a flight for the FIN.
@@ -130,6 +137,7 @@ impl<S: Service> Engine<S> {
         let conn = &mut self.table.slab[slot];
         conn.set(CLOSE_DUE);
         conn.touched = Tick::of(now);
+        self.table.wakes.take(slot);
         self.start_timer(slot);
     }
 
@@ -282,17 +290,21 @@ impl<S: Service> Engine<S> {
         let promoted = conn.promoted();
         let flight = core::mem::replace(&mut conn.flight, NONE);
         match promoted {
-            Some(index) => self.release_promoted(index),
-            None if flight == NONE => return,
+            Some(index) => {
+                self.release_promoted(index);
+                if self.table.slab[slot].state.can_send() {
+                    self.start_timer(slot);
+                }
+            }
+            None if flight == NONE => {}
             None => {
                 self.flight_wheel.cancel(&mut self.flights, flight);
                 self.flights.remove(flight);
+                // A connection with data in flight needs no keepalive timer; now it may again.
+                if self.profile(slot).keepalive.is_some() {
+                    self.resume_timer(slot);
+                }
             }
-        }
-        // A connection with data in flight needs no keepalive timer; now it may again.
-        let conn = &self.table.slab[slot];
-        if conn.state.can_send() && !conn.links.is_linked() {
-            self.start_timer(slot);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::service::Service;
-use crate::tcp::timing::R1;
+use crate::tcp::timing::{R1, rto};
 use crate::time::{Instant, Tick};
 
 impl<S: Service> Engine<S> {
@@ -15,11 +15,12 @@ impl<S: Service> Engine<S> {
         let mut promoted = 0;
         let (mut live, mut writable, mut timed, mut flights) = (0, 0, 0, 0);
         let line = engine.flights.line();
-        let mut stalled = 0;
+        let (mut stalled, mut wakes, mut waiting) = (0, 0, 0);
         for slot in 0..engine.table.slab.touched() {
             let conn = &engine.table.slab[slot];
             if conn.state == State::Free {
                 assert!(!conn.links.is_linked() && conn.flight == NONE, "free: {conn:?}");
+                assert!(engine.table.wakes.get(slot).is_none() && !engine.table.waiting.has(slot));
                 continue;
             }
             live += 1;
@@ -35,9 +36,18 @@ impl<S: Service> Engine<S> {
             ) || conn.has(CLOSE_DUE);
             assert!(!needs_timer || conn.links.is_linked(), "{conn:?} has a timer");
             if conn.links.is_linked()
+                && !engine.table.waiting.has(slot)
                 && let Some(deadline) = engine.deadline_of(slot)
             {
                 check_looked_at(next, deadline, now);
+            }
+            let (wake, is_waiting) = (engine.table.wakes.get(slot), engine.table.waiting.has(slot));
+            wakes += u32::from(wake.is_some());
+            waiting += u32::from(is_waiting);
+            if wake.is_some() || is_waiting {
+                assert!(conn.state.can_send() && !conn.has(CLOSE_DUE), "who closes waits no more");
+                assert!(conn.links.is_linked(), "{conn:?} has a timer for that");
+                check_looked_at(next, wake.unwrap_or(Tick::of(now).after(rto(u8::MAX))), now);
             }
             let needs_flight =
                 matches!(conn.state, State::FinWait1 | State::Closing | State::LastAck);
@@ -64,6 +74,8 @@ impl<S: Service> Engine<S> {
         assert_eq!((timed, flights), (engine.wheel.len(), engine.flights.len()), "timers, flights");
         assert_eq!(engine.flight_wheel.len(), flights, "every flight has a timer");
         assert_eq!(line.len(), stalled, "nobody else is in line");
+        let waits = (engine.table.wakes.len(), engine.table.waiting.len());
+        assert_eq!((wakes, waiting), waits, "nobody else waits");
         let counters = engine.counters();
         assert_eq!((counters.connections, counters.established), (u64::from(live), writable));
         assert_eq!(counters.half_open, half_open, "half-open");
@@ -92,7 +104,7 @@ impl<S: Service> Engine<S> {
         let state = promoted.state();
         let half_read = conn.state == State::Established && state == Some(State::CloseWait);
         assert!(state == Some(conn.state) || half_read, "{state:?} for {conn:?}");
-        if promoted.is_outstanding() {
+        if promoted.is_outstanding() || entry.wants_room {
             check_looked_at(next, entry.deadline, now);
         }
     }

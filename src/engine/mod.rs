@@ -16,6 +16,7 @@
 //! - `ingress`: from a batch of frames to connections and the control plane
 //! - `quota`: limits of what is sent in a second
 //! - `open`: passive and active opens; `cookies`: passive ones without a record
+//! - `calls`: of the service, and what it asks for in them
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
 //! - `promoted`: connections that a whole TCP socket carries for a while
@@ -26,6 +27,7 @@
 //! - `neighbor`: asking for hardware addresses; `paths`: when they change
 //! - `output`: frames going out; `quota`: how many may in a second
 
+mod calls;
 pub mod claims;
 mod classes;
 mod command;
@@ -63,7 +65,7 @@ use crate::tcp::keepalive::Profile;
 use crate::tcp::promoted::pool::Pool;
 use crate::time::{Instant, Tick};
 use claims::{Claim, Claims};
-use classes::Classes;
+use classes::{Class, Classes};
 use config::Config;
 use control::ControlPlane;
 use counters::Counters;
@@ -258,6 +260,8 @@ impl<S: Service> Engine<S> {
             (true, false) => {
                 conn.attempts = 0;
                 self.counters.established -= 1;
+                self.table.wakes.take(slot);
+                self.table.waiting.take(slot);
             }
             _ => {}
         }
@@ -276,12 +280,13 @@ impl<S: Service> Engine<S> {
     }
 
     /// Counts the end of a connection and tells the service. A connection that never was
-    /// established to the service's knowledge only counts.
+    /// established to the service's knowledge only counts. Why the service has closed it, if it said
+    /// so, is the reason of all that followed.
     fn tell_closed(&mut self, slot: u32, reason: CloseReason) {
-        self.counters.close(reason);
         let conn = &self.table.slab[slot];
-        let (id, tag, state) =
-            (self.table.slab.id(slot), self.classes[conn.class].tag, conn.service);
+        let Class { tag, reason: said, .. } = self.classes[conn.class];
+        let (id, state, reason) = (self.table.slab.id(slot), conn.service, said.unwrap_or(reason));
+        self.counters.close(reason);
         let known = conn.state != State::SynReceived || conn.opens_simultaneously();
         if known {
             self.service.on_close(id, tag, state, reason);

@@ -5,13 +5,12 @@ use super::claims::Claim;
 use super::classes::Class;
 use super::locals::Listener;
 use super::output::Output;
-use super::segment::Answer;
 use crate::conn::path::Path;
 use crate::conn::record::{Conn, OPENED_HERE, SACK_PERMITTED, State};
 use crate::conn::slab::ConnId;
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
-use crate::service::Service;
+use crate::service::{Answer, Service};
 use crate::tcp::CloseReason;
 use crate::tcp::handshake::{self, SynSent};
 use crate::tcp::timing;
@@ -91,7 +90,7 @@ impl<S: Service> Engine<S> {
         if self.table.find(&flow, self.table.hash(&flow)).is_some() {
             return Err(ConnectError::InUse);
         }
-        let class = Class { tag, profile: self.config.profile };
+        let class = Class::new(tag, self.config.profile);
         let class = self.classes.number(class).ok_or(ConnectError::Full)?;
         let ethertype = if local.addr.is_v4() { ethernet::IPV4 } else { ethernet::IPV6 };
         let ethernet = EthernetHeader::new(mac, self.config.mac, ethertype);
@@ -144,7 +143,7 @@ impl<S: Service> Engine<S> {
     ) -> Result<u32, DropReason> {
         self.table.check_prefix(&flow.remote.addr)?;
         let profile = listener.profile.unwrap_or(self.config.profile);
-        let class = Class { tag: listener.tag, profile };
+        let class = Class::new(listener.tag, profile);
         let class = self.classes.number(class).ok_or(DropReason::ProfilesFull)?;
         let path = Path { local: flow.local.addr, ethernet: header };
         let slot = self.table.insert(flow, path, State::SynReceived)?;

@@ -1,14 +1,14 @@
 //! Connections that a whole TCP socket carries for a while: promotion, what they do, and parking.
 
 use super::Engine;
+use super::calls;
 use super::counters::Counters;
 use super::output::Output;
-use super::segment::Answer;
 use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, PROMOTED, State};
 use crate::conn::wheel::Due;
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
-use crate::service::{Context, Service};
+use crate::service::{Answer, Service};
 use crate::tcp::keepalive;
 use crate::tcp::parked::Accept;
 use crate::tcp::promoted::device::Transmit;
@@ -21,6 +21,10 @@ use crate::wire::packet::Segment;
 /// How long data that came early is kept for a peer that does not send what is missing. It was not
 /// acknowledged, so it may go (RFC 2018 section 8).
 const EARLY_KEPT: Duration = Duration::from_secs(10);
+
+/// A service that waits for room is called when this part of the queue is free, or all of it: less
+/// would be many calls for little.
+const ROOM_PART: usize = 4;
 
 impl<S: Service> Engine<S> {
     /// Has the connection in `slot` carried by a socket, if it is not already, and if there is a place
@@ -40,11 +44,20 @@ impl<S: Service> Engine<S> {
             self.counters.promotions_refused += 1;
             return None;
         };
+        let waits_for_ack = flight != NONE && self.flights[flight].wants_room;
+        let wants_room = self.table.waiting.take(slot) || waits_for_ack;
         self.drop_flight(slot);
-        self.cancel_timer(slot);
         self.table.slab[slot].flight = PROMOTED | index;
+        // Of the record's timers only a wake is left.
+        match self.table.wakes.get(slot) {
+            Some(_) => self.start_timer(slot),
+            None => self.cancel_timer(slot),
+        }
         self.counters.promotions += 1;
         self.counters.promoted += 1;
+        if wants_room {
+            self.want_promoted_room(index);
+        }
         self.schedule_promoted(slot, index, now);
         Some(index)
     }
@@ -133,68 +146,117 @@ impl<S: Service> Engine<S> {
     ) {
         let slot = self.promoted[index].conn;
         self.promoted[index].is_due = false;
-        let is_stuck = self.deliver(slot, index, now);
-        let entry = &self.promoted[index];
-        let all_read = !entry.promoted.has_unread() || is_stuck && !entry.promoted.is_outstanding();
-        if entry.promoted.peer_closed()
-            && all_read
-            && self.table.slab[slot].state == State::Established
-        {
-            self.table.slab[slot].set(PEER_CLOSED_FIRST);
-            self.set_state(slot, State::CloseWait);
-            let mut answer = Answer::default();
-            self.call_service(slot, now, &mut answer, |service, context| {
-                service.on_peer_close(context);
-            });
-            self.queue(slot, index, answer, now);
+        loop {
+            let offered = self.offer_promoted_room(slot, index, now, output);
+            let Some(is_offered) = offered else { return };
+            let Some(is_stuck) = self.deliver(slot, index, now, output) else { return };
+            let entry = &self.promoted[index];
+            let waits = entry.promoted.is_outstanding() || entry.wants_room;
+            let all_read = !entry.promoted.has_unread() || is_stuck && !waits;
+            if entry.promoted.peer_closed()
+                && all_read
+                && self.table.slab[slot].state == State::Established
+            {
+                self.table.slab[slot].set(PEER_CLOSED_FIRST);
+                self.set_state(slot, State::CloseWait);
+                let mut answer = Answer::default();
+                self.call_service(slot, now, &mut answer, |service, context| {
+                    service.on_peer_close(context);
+                });
+                if !self.queue(slot, index, &answer, now, output) {
+                    return;
+                }
+            } else if !is_offered {
+                break;
+            }
         }
         self.pump(slot, index, now, output);
     }
 
-    /// Gives the service what is not read. Returns whether it left some of it.
-    fn deliver(&mut self, slot: u32, index: u32, now: Instant) -> bool {
+    /// Calls the service if it waits for room and there is a good piece of it. Returns whether it sent
+    /// anything, or `None` if that was the end of the connection.
+    fn offer_promoted_room<P: FramePool>(
+        &mut self,
+        slot: u32,
+        index: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Option<bool> {
+        let entry = &mut self.promoted[index];
+        let is_much = entry.promoted.room() >= usize::from(self.promoted.buffer()) / ROOM_PART;
+        let entry = &mut self.promoted[index];
+        if !entry.wants_room || !is_much && entry.promoted.is_outstanding() {
+            return Some(false);
+        }
+        entry.wants_room = false;
+        if !self.table.slab[slot].state.can_send() {
+            return Some(false);
+        }
+        let mut answer = Answer::default();
+        self.call_service(slot, now, &mut answer, |service, context| service.on_room(context));
+        let is_something = answer.written > 0 || answer.closing;
+        self.queue(slot, index, &answer, now, output).then_some(is_something)
+    }
+
+    /// Gives the service what is not read. Returns whether it left some of it, or `None` if that was the
+    /// end of the connection.
+    fn deliver<P: FramePool>(
+        &mut self,
+        slot: u32,
+        index: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Option<bool> {
         loop {
             let Engine { promoted, table, classes, service, scratch, .. } = self;
             let promoted = &mut promoted[index].promoted;
-            let id = table.slab.id(slot);
-            let conn = &mut table.slab[slot];
             let room = promoted.room();
             let unread = promoted.unread();
             if unread.is_empty() {
-                return false;
+                return Some(false);
             }
             let len = unread.len();
             let mut consumed = len;
             let mut answer = Answer::default();
             // Who has closed reads no more; it goes unread.
-            if conn.state.can_send() {
-                let mut context = Context {
-                    id,
-                    now,
-                    tag: classes[conn.class].tag,
-                    state: &mut conn.service,
-                    output: &mut scratch[..room],
-                    written: 0,
-                    closing: false,
-                };
+            if table.slab[slot].state.can_send() {
+                let output = &mut scratch[..room];
+                let mut context = calls::context(table, classes, slot, now, output, answer);
                 consumed = service.on_data(&mut context, unread).min(len);
-                answer = Answer { written: context.written, closing: context.closing };
+                answer = context.answer;
             }
             promoted.consume(consumed);
-            self.queue(slot, index, answer, now);
+            self.grant(slot, &mut answer, now);
+            if !self.queue(slot, index, &answer, now, output) {
+                return None;
+            }
             if consumed == 0 {
-                return true;
+                return Some(true);
             }
         }
     }
 
-    /// Queues the answer of a service, the FIN too.
-    fn queue(&mut self, slot: u32, index: u32, answer: Answer, now: Instant) {
+    /// Queues the answer of a service, the FIN too. Returns whether the connection lives on.
+    fn queue<P: FramePool>(
+        &mut self,
+        slot: u32,
+        index: u32,
+        answer: &Answer,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> bool {
+        if answer.aborting {
+            self.reset(slot, output);
+            self.remove(slot, CloseReason::ClosedByUs);
+            return false;
+        }
         let Engine { promoted, scratch, .. } = self;
         promoted[index].write(&scratch[..answer.written], now);
+        promoted[index].wants_room |= answer.wants_room;
         if answer.closing && self.table.slab[slot].state.can_send() {
             self.close_promoted(slot, index, now);
         }
+        true
     }
 
     /// Closes this host's direction of a promoted connection, after what is queued.
@@ -267,6 +329,7 @@ impl<S: Service> Engine<S> {
         let conn = &self.table.slab[slot];
         let is_busy = promoted.is_outstanding()
             || promoted.has_unread()
+            || self.promoted[index].wants_room
             || promoted.state() != Some(conn.state);
         if is_busy || self.config.promote_always {
             return None;
@@ -302,12 +365,16 @@ impl<S: Service> Engine<S> {
             // No frame could be had.
             false => tick,
         });
-        let ends = match self.promoted[index].promoted.is_outstanding() {
+        let is_outstanding = self.promoted[index].promoted.is_outstanding();
+        let ends = match is_outstanding {
             true => Some(self.given_up_at(slot, index)),
             false => keepalive::probe_at(&self.table.slab[slot], self.profile(slot)),
         };
         let parks = self.quiet_at(slot, index);
-        let next = [sends, ends, parks].into_iter().flatten();
+        // Who waits for room and sends nothing that would be acknowledged had some, and did not use it.
+        let is_idle = self.promoted[index].wants_room && !is_outstanding;
+        let offers = is_idle.then(|| tick.after(timing::rto(0)));
+        let next = [sends, ends, parks, offers].into_iter().flatten();
         let next = next.min_by_key(|at| at.0.wrapping_sub(tick.0).cast_signed());
         let Engine { promoted, promoted_wheel, .. } = self;
         match next {

@@ -5,20 +5,13 @@ use super::output::Output;
 use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
-use crate::service::{Context, Service};
+use crate::service::{Answer, Service};
 use crate::tcp::CloseReason;
 use crate::tcp::challenge;
 use crate::tcp::parked::{self, Accept, Verdict};
 use crate::time::{Instant, Tick};
 use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::Segment;
-
-/// What the service wants to send: so many bytes of the scratch buffer, and then perhaps the FIN.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Answer {
-    pub(super) written: usize,
-    pub(super) closing: bool,
-}
 
 impl<S: Service> Engine<S> {
     /// A segment for the connection in `slot`.
@@ -164,7 +157,8 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        let mut answer = Answer { written: 0, closing: self.table.slab[slot].has(CLOSE_DUE) };
+        let closing = self.table.slab[slot].has(CLOSE_DUE);
+        let mut answer = Answer { closing, ..Answer::default() };
         if let Some(window) = accept.window {
             self.table.slab[slot].snd_wnd = window;
         }
@@ -176,7 +170,7 @@ impl<S: Service> Engine<S> {
             }
             self.establish(slot, now, &mut answer, output);
         }
-        let repeat = match self.take_ack(slot, accept, now) {
+        let repeat = match self.take_ack(slot, accept, now, &mut answer) {
             Acked::Removed => {
                 output.reuse(frame);
                 return Ok(());
@@ -190,6 +184,9 @@ impl<S: Service> Engine<S> {
             conn.touched = Tick::of(now);
             conn.attempts = 0;
         }
+        // What waited to be sent goes before the answers to what comes.
+        answer.wants_room |= self.table.waiting.take(slot);
+        self.offer_room(slot, now, &mut answer);
         let taken = self.take_data(slot, &frame, accept, now, &mut answer, output);
         let mut answered = false;
         if matches!(taken, Err(DropReason::FlightsFull | DropReason::ServiceFull))
@@ -215,7 +212,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Takes the acknowledgment: frees what it covers, and closes further if that was the FIN.
-    fn take_ack(&mut self, slot: u32, accept: &Accept, now: Instant) -> Acked {
+    fn take_ack(&mut self, slot: u32, accept: &Accept, now: Instant, answer: &mut Answer) -> Acked {
         let conn = &mut self.table.slab[slot];
         let acked = accept.ack.since(conn.snd_una);
         let flight = conn.flight;
@@ -232,6 +229,7 @@ impl<S: Service> Engine<S> {
             self.restart_flight_timer(flight, now);
             return if repeat { Acked::Repeat } else { Acked::Done };
         }
+        answer.wants_room |= self.flights[flight].wants_room;
         self.drop_flight(slot);
         if acked == payload_len {
             return Acked::Done;
@@ -266,6 +264,9 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         let len = accept.payload.len();
+        if answer.aborting {
+            return Ok(());
+        }
         if len == 0 && !accept.fin {
             // What takes sequence numbers and brings none of them came early; its ACK counted.
             return if accept.ack_due { Err(DropReason::OutOfOrder) } else { Ok(()) };
@@ -287,6 +288,9 @@ impl<S: Service> Engine<S> {
             #[expect(clippy::cast_possible_truncation, reason = "at most one frame")]
             let taken = consumed as u32;
             self.table.slab[slot].rcv_nxt += taken;
+            if answer.aborting {
+                return Ok(());
+            }
             if consumed < len {
                 return Err(DropReason::ServiceFull);
             }
@@ -313,31 +317,6 @@ impl<S: Service> Engine<S> {
             State::FinWait2 => self.enter_time_wait(slot, now),
             _ => {}
         }
-    }
-
-    /// Calls the service with the connection in `slot`; what it sends is added to `answer`.
-    pub(super) fn call_service<R>(
-        &mut self,
-        slot: u32,
-        now: Instant,
-        answer: &mut Answer,
-        call: impl FnOnce(&mut S, &mut Context<'_>) -> R,
-    ) -> R {
-        let room = self.room(slot);
-        let id = self.table.slab.id(slot);
-        let conn = &mut self.table.slab[slot];
-        let mut context = Context {
-            id,
-            now,
-            tag: self.classes[conn.class].tag,
-            state: &mut conn.service,
-            output: &mut self.scratch[..room.max(answer.written)],
-            written: answer.written,
-            closing: answer.closing,
-        };
-        let result = call(&mut self.service, &mut context);
-        *answer = Answer { written: context.written, closing: context.closing };
-        result
     }
 
     /// The peer has this host's FIN, and may send its own.

@@ -1,11 +1,11 @@
-//! Timers: SYN and SYN-ACK retransmission, keepalive, FIN-WAIT-2, TIME-WAIT; and those of the flights.
+//! Timers: SYN and SYN-ACK retransmission, keepalive, wakes, FIN-WAIT-2, TIME-WAIT; and those of the flights.
 
 use super::classes::Classes;
 use super::output::Output;
 use super::{BATCH_MAX, Engine};
 use crate::conn::flight::Flight;
-use crate::conn::record::{CLOSE_DUE, Conn, State};
-use crate::conn::slab::Slab;
+use crate::conn::record::{CLOSE_DUE, NONE, State};
+use crate::conn::table::Table;
 use crate::conn::wheel::{Due, Links, Timers, Wheel};
 use crate::frame::{Frame, FramePool};
 use crate::service::Service;
@@ -20,35 +20,60 @@ const FRAMES_MIN: usize = BATCH_MAX / 8;
 /// The records as their wheel sees them. A deadline is not stored: it follows from the state and
 /// from when the connection was last touched.
 struct Records<'a> {
-    slab: &'a mut Slab,
+    table: &'a mut Table,
     classes: &'a Classes,
     time_wait: Duration,
+    /// At most the time of the call.
+    now: Tick,
 }
 
 impl Timers for Records<'_> {
     fn links(&mut self, index: u32) -> &mut Links {
-        &mut self.slab[index].links
+        &mut self.table.slab[index].links
     }
 
     fn deadline(&self, index: u32) -> Option<Tick> {
-        let conn = &self.slab[index];
-        deadline(conn, &self.classes[conn.class].profile, self.time_wait)
+        let profile = &self.classes[self.table.slab[index].class].profile;
+        deadline(self.table, index, profile, self.time_wait, self.now)
     }
 
     fn prefetch(&self, index: u32) {
-        self.slab.prefetch(index);
+        self.table.slab.prefetch(index);
     }
 }
 
-/// When the timer of `conn` is due, or `None` if it needs none.
-fn deadline(conn: &Conn, profile: &Profile, time_wait: Duration) -> Option<Tick> {
+/// When the timer of the record in `slot` is due, or `None` if it needs none; `now` has come.
+fn deadline(
+    table: &Table,
+    slot: u32,
+    profile: &Profile,
+    time_wait: Duration,
+    now: Tick,
+) -> Option<Tick> {
+    let conn = &table.slab[slot];
     let after = match conn.state {
         State::SynSent | State::SynReceived => timing::rto(conn.attempts),
         State::FinWait2 => timing::FIN_WAIT_2,
         State::TimeWait => time_wait,
         _ if conn.has(CLOSE_DUE) => timing::rto(0),
-        // What is in flight has a timer of its own.
-        _ => return keepalive::deadline(conn, profile),
+        _ => {
+            // Who waits for room looks for it whenever its timer is due.
+            let wake = match table.waiting.has(slot) {
+                true => Some(now),
+                false => table.wakes.get(slot),
+            };
+            // What is in flight has a timer of its own.
+            let Some(wake) = wake else { return keepalive::deadline(conn, profile) };
+            // The record is in the wheel for longer than keepalive needs it to, so it is looked at in
+            // time for that too, without being moved when what is in flight is acknowledged.
+            let silent_from = |time| conn.touched.later(now).after(time);
+            let probe = match (conn.flight, conn.promoted()) {
+                (NONE, _) => keepalive::deadline(conn, profile),
+                (_, None) => profile.keepalive.map(|keepalive| silent_from(keepalive.time())),
+                (_, Some(_)) => None,
+            };
+            return Some(probe.map_or(wake, |probe| wake.earlier(probe)));
+        }
     };
     Some(conn.touched.after(after))
 }
@@ -57,7 +82,7 @@ impl<S: Service> Engine<S> {
     /// When the timer of the record in `slot` is due, or `None` if it needs none.
     #[cfg(test)]
     pub(super) fn deadline_of(&self, slot: u32) -> Option<Tick> {
-        deadline(&self.table.slab[slot], self.profile(slot), self.config.time_wait)
+        deadline(&self.table, slot, self.profile(slot), self.config.time_wait, self.wheel.now())
     }
 
     /// Does what is due at `now`, a bounded piece of it: [`Engine::next_timer`] tells if more is.
@@ -80,6 +105,7 @@ impl<S: Service> Engine<S> {
             && let Due::Timer(flight) = self.flight_wheel.pop(&mut self.flights, tick, &mut looks)
         {
             self.on_flight_timer(flight, now, &mut output);
+            self.finish_batch(now, &mut output);
         }
         while output.has_room() {
             let (mut records, wheel) = self.records();
@@ -87,6 +113,7 @@ impl<S: Service> Engine<S> {
                 Due::Timer(slot) => self.on_timer(slot, now, &mut output),
                 Due::Nothing | Due::Later => break,
             }
+            self.finish_batch(now, &mut output);
         }
     }
 
@@ -134,7 +161,7 @@ impl<S: Service> Engine<S> {
             State::TimeWait => return self.remove(slot, CloseReason::ClosedByUs),
             // The peer never closed its side.
             State::FinWait2 => return self.remove(slot, CloseReason::ClosedByUs),
-            _ if !conn.has(CLOSE_DUE) => return self.on_silence(slot, now, output),
+            _ if !conn.has(CLOSE_DUE) => return self.on_open_timer(slot, now, output),
             _ => {
                 return match self.find_flight(slot, now, output) {
                     true => self.transmit(slot, 0, true, now, output),
@@ -152,6 +179,20 @@ impl<S: Service> Engine<S> {
         self.start_timer(slot);
         let sent = self.send_syn(slot, output);
         self.counters.retransmitted += u64::from(sent);
+    }
+
+    /// The timer of a record that can send is due.
+    fn on_open_timer<P: FramePool>(&mut self, slot: u32, now: Instant, output: &mut Output<'_, P>) {
+        let is_due = |at: Option<Tick>| at.is_some_and(|at| Tick::of(now).reached(at));
+        if is_due(self.table.wakes.get(slot)) {
+            self.wake(slot, now, output);
+        } else if is_due(keepalive::deadline(&self.table.slab[slot], self.profile(slot))) {
+            self.on_silence(slot, now, output);
+        } else if self.table.waiting.has(slot) {
+            self.look_for_room(slot, now, output);
+        } else {
+            self.start_timer(slot);
+        }
     }
 
     /// The peer was silent for as long as its profile lets it.
@@ -188,6 +229,22 @@ impl<S: Service> Engine<S> {
         }
     }
 
+    /// Marks the connection in `slot` as waiting for room, which is to be looked for at `at`.
+    pub(super) fn start_waiting(&mut self, slot: u32, at: Tick) {
+        let (mut records, wheel) = self.records();
+        let at = records.deadline(slot).map_or(at, |deadline| at.earlier(deadline));
+        records.table.waiting.set(slot);
+        wheel.schedule(&mut records, slot, at);
+    }
+
+    /// Puts the record in `slot` into the wheel if it can send, and is not in it.
+    pub(super) fn resume_timer(&mut self, slot: u32) {
+        let conn = &self.table.slab[slot];
+        if conn.state.can_send() && !conn.links.is_linked() {
+            self.start_timer(slot);
+        }
+    }
+
     /// Takes the record in `slot` out of the wheel.
     pub(super) fn cancel_timer(&mut self, slot: u32) {
         let (mut records, wheel) = self.records();
@@ -197,9 +254,10 @@ impl<S: Service> Engine<S> {
     /// The records and their wheel.
     fn records(&mut self) -> (Records<'_>, &mut Wheel) {
         let records = Records {
-            slab: &mut self.table.slab,
+            table: &mut self.table,
             classes: &self.classes,
             time_wait: self.config.time_wait,
+            now: self.wheel.now(),
         };
         (records, &mut self.wheel)
     }

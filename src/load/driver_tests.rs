@@ -126,7 +126,7 @@ fn run(plan: Plan, world: World) -> (Outcome, Heartbeat) {
     let progress = Arc::new(Progress::default());
     progress.go_on();
     let (server_link, client_link) = memory::pair(4096, 2048, 2048);
-    let mut server = Side::new(server_link, server, Builtins);
+    let mut server = Side::new(server_link, server, Builtins::default());
     let mut client = Side::new(client_link, clients, Heartbeat::default());
     let mut driver = LoadDriver::new(plan, progress.clone());
     let mut now = Instant::ZERO;

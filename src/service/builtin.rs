@@ -1,18 +1,28 @@
-//! The services of `tenmil serve`, chosen by name.
+//! The services of `tenmil serve`: chosen by name, set by the query of a `--listen` URL, and run side
+//! by side, each on the connections with its own tag.
+//!
+//! A new one is a module of this layer with a type that implements [`Service`], a variant of
+//! [`Builtin`], of [`Setup`] and of `Instance`, and a line in [`Setup::parse`].
 
-use super::{Context, RECEIVE_WINDOW, Service, line};
+use super::discard::Discard;
+use super::echo::Echo;
+use super::line::{self, Line};
+use super::settings::{BadSetting, Settings};
+use super::{Context, RECEIVE_WINDOW, Service, ServiceState};
+use crate::conn::slab::ConnId;
+use crate::tcp::CloseReason;
 use core::fmt;
 use core::str::FromStr;
 
-/// A built-in service. Its number is the tag of its connections.
+/// A built-in service, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Builtin {
-    /// Sends back what it receives (RFC 862), and closes when its client does.
+    /// See [`mod@super::echo`].
     Echo,
-    /// Receives and forgets (RFC 863).
+    /// See [`super::discard`].
     Discard,
-    /// `PING` answered `PONG`, `QUIT` answered by closing, any other line sent back: see [`mod@line`].
+    /// See [`mod@line`].
     Line,
 }
 
@@ -29,12 +39,21 @@ impl Builtin {
         }
     }
 
-    /// The tag of the service's connections.
+    /// The keys of a `--listen` URL that set the service.
+    pub const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Builtin::Echo | Builtin::Discard => &[],
+            Builtin::Line => line::KEYS,
+        }
+    }
+
+    /// The service's place in [`Builtin::ALL`]: its tag with [`Builtins::default`].
     pub const fn tag(self) -> u8 {
         self as u8
     }
 
-    /// The service with this tag. Others are none of ours: what comes on them is forgotten.
+    /// The service with this tag, where they are tagged by [`Builtin::tag`]. Others are none of ours:
+    /// what comes on them is forgotten.
     pub(crate) fn of_tag(tag: u8) -> Builtin {
         Builtin::ALL.get(usize::from(tag)).copied().unwrap_or(Builtin::Discard)
     }
@@ -60,23 +79,140 @@ impl FromStr for Builtin {
     }
 }
 
-/// The [`Service`] that all listeners of `tenmil serve` share.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Builtins;
+/// A service with what is set for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as Builtin's")]
+pub enum Setup {
+    Echo,
+    Discard,
+    Line(line::Setup),
+}
 
-impl Service for Builtins {
-    fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
-        match Builtin::of_tag(conn.tag()) {
-            Builtin::Echo => conn.send(bytes),
-            Builtin::Discard => bytes.len(),
-            Builtin::Line => line::on_data(conn, bytes),
+impl Setup {
+    /// Takes what `settings` say about `service`; what they do not is as it is by default.
+    ///
+    /// # Errors
+    ///
+    /// When a value cannot be read. Keys that are none of the service's are left.
+    pub fn parse(service: Builtin, settings: &mut Settings) -> Result<Setup, BadSetting> {
+        Ok(match service {
+            Builtin::Echo => Setup::Echo,
+            Builtin::Discard => Setup::Discard,
+            Builtin::Line => Setup::Line(line::Setup::parse(settings)?),
+        })
+    }
+
+    /// The service with nothing set.
+    pub fn of(service: Builtin) -> Setup {
+        match service {
+            Builtin::Echo => Setup::Echo,
+            Builtin::Discard => Setup::Discard,
+            Builtin::Line => Setup::Line(line::Setup::default()),
+        }
+    }
+
+    /// Which service it is.
+    pub const fn service(&self) -> Builtin {
+        match self {
+            Setup::Echo => Builtin::Echo,
+            Setup::Discard => Builtin::Discard,
+            Setup::Line(_) => Builtin::Line,
+        }
+    }
+}
+
+/// A service at work, with the memory that it needs besides the records.
+enum Instance {
+    Echo(Echo),
+    Discard(Discard),
+    Line(Line),
+}
+
+impl Instance {
+    fn new(setup: &Setup) -> Instance {
+        match setup {
+            Setup::Echo => Instance::Echo(Echo),
+            Setup::Discard => Instance::Discard(Discard),
+            Setup::Line(setup) => Instance::Line(Line::new(setup)),
+        }
+    }
+
+    fn service(&mut self) -> &mut dyn Service {
+        match self {
+            Instance::Echo(echo) => echo,
+            Instance::Discard(discard) => discard,
+            Instance::Line(line) => line,
         }
     }
 
     fn receive_window(&self, tag: u8) -> u16 {
-        match Builtin::of_tag(tag) {
-            Builtin::Discard => u16::MAX,
-            Builtin::Echo | Builtin::Line => RECEIVE_WINDOW,
+        match self {
+            Instance::Echo(echo) => echo.receive_window(tag),
+            Instance::Discard(discard) => discard.receive_window(tag),
+            Instance::Line(line) => line.receive_window(tag),
         }
+    }
+}
+
+/// Built-in services side by side: a connection's tag is the place of its service among them.
+pub struct Builtins(Vec<Instance>);
+
+impl Builtins {
+    /// Services for the tags 0, 1 and so on; at most 256 are ever asked.
+    pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>) -> Builtins {
+        Builtins(setups.into_iter().map(Instance::new).collect())
+    }
+
+    fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
+        self.0.get_mut(usize::from(tag)).map(Instance::service)
+    }
+}
+
+impl Default for Builtins {
+    /// One of each, with nothing set, for the tags of [`Builtin::tag`].
+    fn default() -> Builtins {
+        Builtins::new(&Builtin::ALL.map(Setup::of))
+    }
+}
+
+impl Service for Builtins {
+    fn on_open(&mut self, conn: &mut Context<'_>) {
+        if let Some(service) = self.service(conn.tag()) {
+            service.on_open(conn);
+        }
+    }
+
+    fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+        self.service(conn.tag()).map_or(bytes.len(), |service| service.on_data(conn, bytes))
+    }
+
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        if let Some(service) = self.service(conn.tag()) {
+            service.on_wake(conn);
+        }
+    }
+
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        if let Some(service) = self.service(conn.tag()) {
+            service.on_room(conn);
+        }
+    }
+
+    fn on_peer_close(&mut self, conn: &mut Context<'_>) {
+        match self.service(conn.tag()) {
+            Some(service) => service.on_peer_close(conn),
+            None => conn.close(),
+        }
+    }
+
+    fn on_close(&mut self, id: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
+        if let Some(service) = self.service(tag) {
+            service.on_close(id, tag, state, reason);
+        }
+    }
+
+    fn receive_window(&self, tag: u8) -> u16 {
+        let instance = self.0.get(usize::from(tag));
+        instance.map_or(RECEIVE_WINDOW, |instance| instance.receive_window(tag))
     }
 }

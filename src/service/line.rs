@@ -3,9 +3,12 @@
 //!
 //! A line may arrive in any pieces. What has come of it is sent back as it comes, except while it
 //! could still become `PING` or `QUIT`: those bytes are known from their number alone, so one byte
-//! of state is all that a connection needs.
+//! of state is all that a connection needs for it, and four more where silence has a limit.
 
-use super::Context;
+use super::settings::{BadSetting, Settings};
+use super::{Context, Service};
+use crate::tcp::CloseReason;
+use crate::time::{Duration, Tick};
 
 /// The heartbeat.
 pub const PING: &[u8] = b"PING\n";
@@ -64,8 +67,83 @@ impl Place {
     }
 }
 
+/// The keys that set the service.
+pub(super) const KEYS: &[&str] = &["heartbeat"];
+
+/// What is set for the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// A line is expected in every such period. A peer that has sent none in [`MISSED_MAX`] of them is
+    /// gone; unless this is set, a peer may be silent forever.
+    pub heartbeat: Option<Duration>,
+}
+
+/// After how many periods without a line a peer is gone.
+pub const MISSED_MAX: u32 = 3;
+
+impl Setup {
+    pub(super) fn parse(settings: &mut Settings) -> Result<Setup, BadSetting> {
+        let heartbeat = settings.take_period("heartbeat", "heartbeat=60s")?;
+        Ok(Setup { heartbeat: heartbeat.flatten() })
+    }
+}
+
+/// The service.
+///
+/// Of its state, the first byte is the place in the line, and the last four are the tick in which the
+/// last line ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Line {
+    /// How long a peer may be silent.
+    silence_max: Option<Duration>,
+}
+
+impl Line {
+    /// The service as `setup` has it.
+    pub fn new(setup: &Setup) -> Line {
+        Line { silence_max: setup.heartbeat.map(|period| period.saturating_mul(MISSED_MAX)) }
+    }
+
+    /// When the peer is gone, if nothing is heard.
+    fn gone_at(&self, conn: &mut Context<'_>) -> Option<Tick> {
+        let [.., a, b, c, d] = *conn.state();
+        Some(Tick(u32::from_ne_bytes([a, b, c, d])).after(self.silence_max?))
+    }
+}
+
+impl Service for Line {
+    fn on_open(&mut self, conn: &mut Context<'_>) {
+        if let Some(silence) = self.silence_max {
+            hear(conn);
+            conn.wake_after(silence);
+        }
+    }
+
+    fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+        let consumed = take(conn, bytes);
+        if self.silence_max.is_some() && bytes[..consumed].contains(&b'\n') {
+            hear(conn);
+        }
+        consumed
+    }
+
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        let Some(gone_at) = self.gone_at(conn) else { return };
+        match Tick::of(conn.now()).reached(gone_at) {
+            true => conn.abort_for(CloseReason::HeartbeatMissed),
+            false => conn.wake_at(gone_at.start(conn.now())),
+        }
+    }
+}
+
+/// Notes that a line has ended now.
+fn hear(conn: &mut Context<'_>) {
+    let tick = Tick::of(conn.now());
+    conn.state()[4..].copy_from_slice(&tick.0.to_ne_bytes());
+}
+
 /// Takes the bytes that can be answered now, and returns how many those are.
-pub fn on_data(conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+fn take(conn: &mut Context<'_>, bytes: &[u8]) -> usize {
     let mut place = Place::load(conn.state()[0]);
     let mut consumed = 0;
     for &byte in bytes {

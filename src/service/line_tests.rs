@@ -1,54 +1,38 @@
 //! The line service against a plain model, in any pieces and with any room.
 
 use super::*;
-use crate::conn::record::State;
-use crate::conn::slab::{ConnId, Slab};
-use crate::service::ServiceState;
+use crate::service::by_hand::ByHand;
 use crate::time::Instant;
 use proptest::prelude::*;
 
-fn any_id() -> ConnId {
-    let mut slab = Slab::new(1).expect("room for it");
-    let slot = slab.insert().expect("it is empty");
-    slab[slot].state = State::Established;
-    slab.id(slot)
-}
-
 /// A connection that is fed and drained by hand.
-struct Line {
-    state: ServiceState,
-    sent: Vec<u8>,
-    closed: bool,
+struct Fed {
+    service: Line,
+    conn: ByHand,
 }
 
-impl Line {
-    fn new() -> Line {
-        Line { state: ServiceState::default(), sent: Vec::new(), closed: false }
+impl Fed {
+    fn new() -> Fed {
+        Fed { service: Line::default(), conn: ByHand::new(Instant::ZERO) }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.conn.asked.closing
     }
 
     /// One call with `room` bytes to answer in; returns how much was consumed.
     fn feed(&mut self, bytes: &[u8], room: usize) -> usize {
-        let mut output = vec![0; room];
-        let mut context = Context {
-            id: any_id(),
-            now: Instant::ZERO,
-            tag: 0,
-            state: &mut self.state,
-            output: &mut output,
-            written: 0,
-            closing: false,
-        };
-        let consumed = on_data(&mut context, bytes);
-        let (written, closing) = (context.written, context.closing);
-        assert!(consumed <= bytes.len() && written <= room);
-        self.sent.extend_from_slice(&output[..written]);
-        self.closed |= closing;
-        consumed
+        self.conn.feed(&mut self.service, bytes, room)
+    }
+
+    /// What was sent, and whether the connection is closed.
+    fn done(self) -> (Vec<u8>, bool) {
+        (self.conn.sent, self.conn.asked.closing)
     }
 
     /// Feeds all of `bytes`, what was not consumed again, with rooms from `rooms` in turn.
     fn feed_all(&mut self, mut bytes: &[u8], rooms: &mut impl Iterator<Item = usize>) {
-        while !bytes.is_empty() && !self.closed {
+        while !bytes.is_empty() && !self.is_closed() {
             let room = rooms.next().expect("endless");
             let consumed = self.feed(bytes, room);
             assert!(consumed > 0 || room < PONG.len(), "with room something is consumed");
@@ -95,21 +79,21 @@ proptest! {
     ) {
         let mut rooms = rooms.into_iter().chain([PONG.len()]).cycle();
         let mut cuts = cuts.into_iter().cycle();
-        let mut line = Line::new();
+        let mut line = Fed::new();
         let mut rest = &input[..];
-        while !rest.is_empty() && !line.closed {
+        while !rest.is_empty() && !line.is_closed() {
             let (piece, later) = rest.split_at(cuts.next().unwrap().min(rest.len()));
             line.feed_all(piece, &mut rooms);
             rest = later;
         }
-        prop_assert_eq!((line.sent, line.closed), model(&input));
+        prop_assert_eq!(line.done(), model(&input));
     }
 
     #[test]
     fn uncut_input_with_room_is_consumed_at_once(input in input()) {
-        let mut line = Line::new();
+        let mut line = Fed::new();
         prop_assert_eq!(line.feed(&input, 2 * input.len() + PONG.len()), input.len());
-        prop_assert_eq!((line.sent, line.closed), model(&input));
+        prop_assert_eq!(line.done(), model(&input));
     }
 }
 
@@ -128,22 +112,51 @@ fn every_pair_of_cuts_of_a_mixed_input() {
     assert_eq!(expected, (b"PONG\nPINQUIT\nPPING\n\nQUI\nPONG\n".to_vec(), true));
     for a in 0..input.len() {
         for b in a..input.len() {
-            let mut line = Line::new();
+            let mut line = Fed::new();
             for piece in [&input[..a], &input[a..b], &input[b..]] {
-                if !line.closed {
+                if !line.is_closed() {
                     line.feed_all(piece, &mut std::iter::repeat(64));
                 }
             }
-            assert_eq!((line.sent, line.closed), expected, "cut at {a} and {b}");
+            assert_eq!(line.done(), expected, "cut at {a} and {b}");
         }
     }
 }
 
 #[test]
 fn without_room_nothing_is_consumed() {
-    let mut line = Line::new();
+    let mut line = Fed::new();
     for room in 0..PONG.len() {
         assert_eq!(line.feed(b"PING\n", room), 0);
     }
     assert_eq!(line.feed(b"PING\n", PONG.len()), 5);
+}
+
+#[test]
+fn a_peer_that_says_nothing_for_three_periods_is_gone() {
+    let seconds = Duration::from_secs;
+    let mut service = Line::new(&Setup { heartbeat: Some(seconds(10)) });
+    let start = Instant::from_millis(5_000);
+    let mut conn = ByHand::new(start);
+    conn.call(0, |conn| service.on_open(conn));
+    assert_eq!(conn.wake, Some(start + seconds(30)));
+    conn.now = start + seconds(20);
+    conn.feed(&mut service, b"PING", 100);
+    assert_eq!(conn.wake, Some(start + seconds(30)), "a part of a line is nothing yet");
+    conn.now = start + seconds(25);
+    conn.feed(&mut service, b"\n", 100);
+    conn.wake(&mut service, 0);
+    let due = conn.wake.expect("it was heard in between");
+    assert!(!conn.asked.closing && (start + seconds(55)..start + seconds(56)).contains(&due));
+    conn.wake(&mut service, 0);
+    assert!(conn.asked.aborting);
+    assert_eq!(conn.asked.reason, Some(CloseReason::HeartbeatMissed));
+}
+
+#[test]
+fn without_a_period_nobody_is_woken() {
+    let mut conn = ByHand::new(Instant::ZERO);
+    conn.call(0, |conn| Line::default().on_open(conn));
+    assert_eq!(conn.wake, None);
+    assert_eq!(Setup::parse(&mut Settings::parse("heartbeat=off").unwrap()), Ok(Setup::default()));
 }

@@ -4,16 +4,28 @@
 //! eight bytes in the record. It performs no I/O: it looks at bytes in place and writes its answer
 //! into a [`Context`].
 //!
+//! - `context`: what a service sees of a connection during a call, and what it asks for
 //! - [`builtin`]: the services of `tenmil serve`, chosen by name
+//! - [`settings`]: what the query of a `--listen` URL sets
+//! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
+//! - `by_hand`: tests only: a connection without an engine
 
 pub mod builtin;
+#[cfg(test)]
+pub(crate) mod by_hand;
+mod context;
+pub mod discard;
+pub mod echo;
 pub mod line;
+pub mod settings;
+
+pub use context::Context;
+pub(crate) use context::{Answer, Wake};
 
 use crate::conn::flight::FLIGHT_LEN_MAX;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
-use crate::time::Instant;
 
 /// The service's own memory in a connection's record; all zero when the connection opens.
 pub type ServiceState = [u8; 8];
@@ -36,6 +48,18 @@ pub trait Service {
     /// A service that answers checks [`Context::room`] first, and consumes only what it can answer.
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize;
 
+    /// The moment asked for with [`Context::wake_at`] has come. That was once: who wants to be woken
+    /// again asks again. There may be no room to send.
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        let _ = conn;
+    }
+
+    /// There is room to send again, after [`Context::want_room`]. That was once: who has still more to
+    /// send asks again.
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        let _ = conn;
+    }
+
     /// The peer closed its direction. The service may still send; unless it overrides this, its own
     /// direction closes too.
     fn on_peer_close(&mut self, conn: &mut Context<'_>) {
@@ -54,57 +78,5 @@ pub trait Service {
     fn receive_window(&self, tag: u8) -> u16 {
         let _ = tag;
         RECEIVE_WINDOW
-    }
-}
-
-/// A service's view of one connection during a call.
-pub struct Context<'a> {
-    pub(crate) id: ConnId,
-    pub(crate) now: Instant,
-    pub(crate) tag: u8,
-    pub(crate) state: &'a mut ServiceState,
-    pub(crate) output: &'a mut [u8],
-    pub(crate) written: usize,
-    pub(crate) closing: bool,
-}
-
-impl Context<'_> {
-    /// The connection's name.
-    pub fn id(&self) -> ConnId {
-        self.id
-    }
-
-    /// The time of this call.
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// Which service was chosen for the connection, as the embedder numbered them.
-    pub fn tag(&self) -> u8 {
-        self.tag
-    }
-
-    /// The service's own memory of this connection.
-    pub fn state(&mut self) -> &mut ServiceState {
-        self.state
-    }
-
-    /// How many more bytes can be sent now.
-    pub fn room(&self) -> usize {
-        if self.closing { 0 } else { self.output.len() - self.written }
-    }
-
-    /// Sends as much from the front of `bytes` as there is room for, and returns how much that was.
-    pub fn send(&mut self, bytes: &[u8]) -> usize {
-        let len = bytes.len().min(self.room());
-        self.output[self.written..self.written + len].copy_from_slice(&bytes[..len]);
-        self.written += len;
-        len
-    }
-
-    /// Closes this host's direction after what was sent. Data that the peer still sends is answered
-    /// with a reset.
-    pub fn close(&mut self) {
-        self.closing = true;
     }
 }

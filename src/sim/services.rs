@@ -17,6 +17,7 @@ use std::collections::HashMap;
 /// The server's service: the built-in ones.
 #[derive(Default)]
 pub(super) struct Recorder {
+    builtins: Builtins,
     /// What open connections have sent.
     open: HashMap<ConnId, Vec<u8>>,
     /// What each that has ended had sent, and why it ended.
@@ -30,7 +31,7 @@ impl Service for Recorder {
     }
 
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
-        let consumed = Builtins.on_data(conn, bytes);
+        let consumed = self.builtins.on_data(conn, bytes);
         let heard = self.open.get_mut(&conn.id()).expect("data comes on open connections");
         heard.extend_from_slice(&bytes[..consumed]);
         consumed
@@ -42,7 +43,7 @@ impl Service for Recorder {
     }
 
     fn receive_window(&self, tag: u8) -> u16 {
-        Builtins.receive_window(tag)
+        self.builtins.receive_window(tag)
     }
 }
 

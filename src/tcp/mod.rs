@@ -42,6 +42,10 @@ pub enum CloseReason {
     UserTimeout,
     /// The service missed the peer's heartbeats.
     HeartbeatMissed,
+    /// The service had no use for the connection any more: nothing was asked for a while.
+    Idle,
+    /// The peer broke the rules of the service's protocol, or went past a limit of the service.
+    ProtocolError,
     /// The connection gave way to another when a limit was reached: it had made no progress for a
     /// while, and the other needed its flight.
     Evicted,
@@ -53,13 +57,15 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [CloseReason; 9] = [
+    pub const ALL: [CloseReason; 11] = [
         CloseReason::ClosedByPeer,
         CloseReason::ClosedByUs,
         CloseReason::ResetByPeer,
         CloseReason::KeepaliveTimeout,
         CloseReason::UserTimeout,
         CloseReason::HeartbeatMissed,
+        CloseReason::Idle,
+        CloseReason::ProtocolError,
         CloseReason::Evicted,
         CloseReason::Refused,
         CloseReason::Unreachable,
@@ -74,6 +80,8 @@ impl CloseReason {
             CloseReason::KeepaliveTimeout => "keepalive_timeout",
             CloseReason::UserTimeout => "user_timeout",
             CloseReason::HeartbeatMissed => "heartbeat_missed",
+            CloseReason::Idle => "idle",
+            CloseReason::ProtocolError => "protocol_error",
             CloseReason::Evicted => "evicted",
             CloseReason::Refused => "refused",
             CloseReason::Unreachable => "unreachable",

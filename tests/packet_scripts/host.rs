@@ -25,8 +25,8 @@ use crate::script::Settings;
 pub(crate) const PORT: u16 = 7;
 
 /// The built-in services, with the habits that a script gives them.
-#[derive(Debug)]
 pub(crate) struct Watched {
+    builtins: Builtins,
     stays: bool,
     closes: bool,
     greeting: Vec<u8>,
@@ -46,7 +46,7 @@ impl Service for Watched {
     }
 
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
-        let consumed = Builtins.on_data(conn, bytes);
+        let consumed = self.builtins.on_data(conn, bytes);
         self.received.extend_from_slice(&bytes[..consumed]);
         consumed
     }
@@ -58,7 +58,7 @@ impl Service for Watched {
     }
 
     fn receive_window(&self, tag: u8) -> u16 {
-        Builtins.receive_window(tag)
+        self.builtins.receive_window(tag)
     }
 }
 
@@ -77,6 +77,7 @@ impl Host {
     pub(crate) fn new(settings: &Settings, family: Family) -> Host {
         let now = Instant::from_millis(10_000);
         let service = Watched {
+            builtins: Builtins::default(),
             stays: settings.stays,
             closes: settings.closes,
             greeting: settings.greeting.clone(),

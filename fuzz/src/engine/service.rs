@@ -15,6 +15,7 @@ pub(super) const ERRATIC: u8 = 3;
 /// The built-in services and an erratic one.
 #[derive(Default)]
 pub(super) struct Checked {
+    builtins: Builtins,
     /// The connections that were opened and not yet closed, by their slots.
     open: [Option<ConnId>; CONNECTIONS_MAX as usize],
     /// How many there are.
@@ -44,7 +45,7 @@ impl Service for Checked {
         assert!(self.is_open(conn.id()), "no data outside of a connection's life");
         assert!(!bytes.is_empty(), "data is something");
         if conn.tag() != ERRATIC {
-            return Builtins.on_data(conn, bytes);
+            return self.builtins.on_data(conn, bytes);
         }
         let first = bytes[0];
         conn.state()[0] = first;
@@ -80,6 +81,6 @@ impl Service for Checked {
     }
 
     fn receive_window(&self, tag: u8) -> u16 {
-        if tag == ERRATIC { 6_000 } else { Builtins.receive_window(tag) }
+        if tag == ERRATIC { 6_000 } else { self.builtins.receive_window(tag) }
     }
 }

@@ -56,6 +56,7 @@ pub(super) enum Event {
 /// The built-in services, with notes of what they were told, and some changes of habit.
 #[derive(Default)]
 pub(super) struct Probe {
+    builtins: Builtins,
     pub(super) events: Vec<Event>,
     /// What is sent when a connection opens.
     pub(super) greeting: Vec<u8>,
@@ -84,7 +85,7 @@ impl Service for Probe {
             self.received.extend_from_slice(bytes);
             return bytes.len();
         }
-        Builtins.on_data(conn, bytes)
+        self.builtins.on_data(conn, bytes)
     }
 
     fn on_peer_close(&mut self, conn: &mut Context<'_>) {
@@ -99,7 +100,7 @@ impl Service for Probe {
     }
 
     fn receive_window(&self, tag: u8) -> u16 {
-        if tag == Probe::SINK { u16::MAX } else { Builtins.receive_window(tag) }
+        if tag == Probe::SINK { u16::MAX } else { self.builtins.receive_window(tag) }
     }
 }
 

@@ -13,6 +13,7 @@
 //! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `simultaneous`: SYNs that cross
+//! - `wakes`, `room`: what services wait for
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
@@ -36,9 +37,12 @@ mod paths;
 mod peer;
 mod prefixes;
 mod promotion;
+mod room;
 mod simultaneous;
 mod sources;
 mod time_wait;
+mod wakes;
 
+use crate::conn::slab::ConnId;
 use harness::{Event, Host, Probe, config, endpoint};
 use peer::{ACK, FIN, Peer, RST, SYN, SYN_ACK, Seen, only};

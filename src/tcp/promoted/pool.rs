@@ -27,6 +27,8 @@ pub struct Entry {
     pub is_due: bool,
     /// Whether an ACK is owed that smoltcp takes for sent.
     pub owes_ack: bool,
+    /// Whether the service waits for room, to send more.
+    pub wants_room: bool,
     links: Links,
 }
 
@@ -78,6 +80,7 @@ impl Pool {
             deadline: Tick(0),
             is_due: false,
             owes_ack: false,
+            wants_room: false,
             links: Links::UNLINKED,
         };
         Pool {
@@ -129,7 +132,8 @@ impl Pool {
             self.free.push(index);
             return None;
         }
-        (entry.conn, entry.is_due, entry.owes_ack) = (conn, false, false);
+        (entry.conn, entry.is_due) = (conn, false);
+        (entry.owes_ack, entry.wants_room) = (false, false);
         (entry.progress, entry.heard, entry.received) =
             (Tick::of(now), Tick::of(now), Tick::of(now));
         Some(index)

@@ -1,0 +1,166 @@
+//! Calls of the service, and what it asks for in them besides sending: to be woken, more room, another
+//! profile.
+
+use super::Engine;
+use super::classes::{Class, Classes};
+use super::output::Output;
+use crate::conn::record::{CLOSE_DUE, Conn, NONE};
+use crate::conn::table::Table;
+use crate::frame::FramePool;
+use crate::service::{Answer, Context, Service, Wake};
+use crate::tcp::CloseReason;
+use crate::tcp::timing::{self, DATA_RETRIES_MAX};
+use crate::time::{Instant, Tick};
+
+impl<S: Service> Engine<S> {
+    /// Calls the service with the connection in `slot`; what it sends is added to `answer`.
+    pub(super) fn call_service<R>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        answer: &mut Answer,
+        call: impl FnOnce(&mut S, &mut Context<'_>) -> R,
+    ) -> R {
+        let room = self.room(slot).max(answer.written);
+        let output = &mut self.scratch[..room];
+        let mut context = context(&mut self.table, &self.classes, slot, now, output, *answer);
+        let result = call(&mut self.service, &mut context);
+        *answer = context.answer;
+        self.grant(slot, answer, now);
+        result
+    }
+
+    /// Does what the service asked for that needs nothing to be sent.
+    pub(super) fn grant(&mut self, slot: u32, answer: &mut Answer, now: Instant) {
+        if let Some(wake) = answer.wake.take()
+            && !answer.closing
+        {
+            match wake {
+                Wake::At(at) => {
+                    self.table.wakes.set(slot, Tick::of(now).after(at.since(now)));
+                    self.start_timer(slot);
+                }
+                // The timer finds out when its time comes.
+                Wake::Never => drop(self.table.wakes.take(slot)),
+            }
+        }
+        if let Some(profile) = answer.profile.take()
+            && !answer.closing
+            && !self.change_profile(slot, profile, now)
+        {
+            self.counters.profiles_refused += 1;
+        }
+        if answer.closing
+            && let Some(reason) = answer.reason
+        {
+            let class = self.classes[self.table.slab[slot].class];
+            let class = Class { reason: class.reason.or(Some(reason)), ..class };
+            // Where there are too many others, it counts as closed by this host.
+            if let Some(number) = self.classes.number(class) {
+                self.table.slab[slot].class = number;
+            }
+        }
+    }
+
+    /// The moment that the service of the connection in `slot` asked for has come.
+    pub(super) fn wake<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        self.table.wakes.take(slot);
+        self.find_flight(slot, now, output);
+        let mut answer = Answer::default();
+        self.call_service(slot, now, &mut answer, |service, context| service.on_wake(context));
+        self.transmit_answer(slot, &answer, now, output);
+        self.resume_timer(slot);
+    }
+
+    /// The service of the connection in `slot` waits for room, with nothing in flight, and it is time
+    /// to look for it again.
+    pub(super) fn look_for_room<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        self.table.waiting.take(slot);
+        let mut answer = Answer { wants_room: true, ..Answer::default() };
+        let conn = &self.table.slab[slot];
+        if conn.flight == NONE && conn.window() == 0 {
+            let given_up = match self.profile(slot).user_timeout {
+                Some(timeout) => Tick::of(now).reached(conn.touched.after(timeout)),
+                None => conn.attempts >= DATA_RETRIES_MAX,
+            };
+            if given_up {
+                self.reset(slot, output);
+                return self.remove(slot, CloseReason::UserTimeout);
+            }
+            // RFC 9293 section 3.8.6.1: "the sending TCP peer must regularly transmit at least one
+            // octet of new data (if available), or retransmit to the receiving TCP peer even if the
+            // send window is zero" (MUST-36). As Linux has it, the probe is empty and lies below the
+            // window, which is answered all the same.
+            let conn = &mut self.table.slab[slot];
+            conn.attempts = conn.attempts.saturating_add(1);
+            self.probe(slot, output);
+        } else {
+            self.find_flight(slot, now, output);
+            self.offer_room(slot, now, &mut answer);
+        }
+        self.transmit_answer(slot, &answer, now, output);
+        self.resume_timer(slot);
+    }
+
+    /// Calls the service of a parked connection, if it waits for room and there is some.
+    pub(super) fn offer_room(&mut self, slot: u32, now: Instant, answer: &mut Answer) {
+        if answer.wants_room && !answer.closing && self.room(slot) > answer.written {
+            answer.wants_room = false;
+            self.call_service(slot, now, answer, |service, context| service.on_room(context));
+        }
+    }
+
+    /// The service of the connection in `slot` waits for room: it gets a place among the promoted
+    /// connections, if there is one, or what it has sent to wait for, or a moment at which to look
+    /// again.
+    pub(super) fn wait_for_room(&mut self, slot: u32, now: Instant) {
+        let conn = &self.table.slab[slot];
+        if !conn.state.can_send() || conn.has(CLOSE_DUE) {
+            return;
+        }
+        if let Some(index) = self.promote(slot, now) {
+            self.want_promoted_room(index);
+            return;
+        }
+        let Conn { flight, attempts, .. } = self.table.slab[slot];
+        if flight == NONE {
+            self.start_waiting(slot, Tick::of(now).after(timing::rto(attempts)));
+        } else {
+            self.flights[flight].wants_room = true;
+        }
+    }
+
+    /// The service of promoted connection `index` waits for room.
+    pub(super) fn want_promoted_room(&mut self, index: u32) {
+        let entry = &mut self.promoted[index];
+        entry.wants_room = true;
+        if !core::mem::replace(&mut entry.is_due, true) {
+            self.due.push(index);
+        }
+    }
+}
+
+/// The service's view of the connection in `slot`, which has `output` to write into.
+pub(super) fn context<'a>(
+    table: &'a mut Table,
+    classes: &Classes,
+    slot: u32,
+    now: Instant,
+    output: &'a mut [u8],
+    answer: Answer,
+) -> Context<'a> {
+    let (id, flow) = (table.slab.id(slot), table.flow(slot));
+    let conn = &mut table.slab[slot];
+    let tag = classes[conn.class].tag;
+    Context { id, now, tag, flow, state: &mut conn.service, output, answer }
+}

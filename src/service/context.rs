@@ -1,0 +1,150 @@
+//! What a service sees of a connection during a call, and what it asks for.
+
+use super::ServiceState;
+use crate::conn::slab::ConnId;
+use crate::tcp::CloseReason;
+use crate::tcp::keepalive::Profile;
+use crate::time::{Duration, Instant};
+use crate::wire::addr::{Endpoint, FlowKey};
+
+/// A service's view of one connection during a call.
+pub struct Context<'a> {
+    pub(crate) id: ConnId,
+    pub(crate) now: Instant,
+    pub(crate) tag: u8,
+    pub(crate) flow: FlowKey,
+    pub(crate) state: &'a mut ServiceState,
+    pub(crate) output: &'a mut [u8],
+    pub(crate) answer: Answer,
+}
+
+/// What the service wants: to send so many bytes of the output, and the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) written: usize,
+    /// The FIN is to follow.
+    pub(crate) closing: bool,
+    /// Why this host closes, if the service says so.
+    pub(crate) reason: Option<CloseReason>,
+    /// The connection is to be reset at once; [`Answer::closing`] is set too.
+    pub(crate) aborting: bool,
+    /// There is more to send than there was room for.
+    pub(crate) wants_room: bool,
+    pub(crate) wake: Option<Wake>,
+    pub(crate) profile: Option<Profile>,
+}
+
+/// What becomes of the connection's wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    At(Instant),
+    Never,
+}
+
+impl Context<'_> {
+    /// The connection's name.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The time of this call.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Which service was chosen for the connection, as the embedder numbered them.
+    pub fn tag(&self) -> u8 {
+        self.tag
+    }
+
+    /// The peer's endpoint.
+    pub fn remote(&self) -> Endpoint {
+        self.flow.remote
+    }
+
+    /// This host's endpoint.
+    pub fn local(&self) -> Endpoint {
+        self.flow.local
+    }
+
+    /// The service's own memory of this connection.
+    pub fn state(&mut self) -> &mut ServiceState {
+        self.state
+    }
+
+    /// How many more bytes can be sent now.
+    pub fn room(&self) -> usize {
+        if self.answer.closing { 0 } else { self.output.len() - self.answer.written }
+    }
+
+    /// Sends as much from the front of `bytes` as there is room for, and returns how much that was.
+    pub fn send(&mut self, bytes: &[u8]) -> usize {
+        let len = bytes.len().min(self.room());
+        let start = self.answer.written;
+        self.output[start..start + len].copy_from_slice(&bytes[..len]);
+        self.answer.written += len;
+        len
+    }
+
+    /// Asks for [`super::Service::on_room`] when there is room again: for what is longer than
+    /// [`Context::room`], send what fits, ask, and go on there. It comes when what was sent has been
+    /// acknowledged, or the queue of a promoted connection has become shorter; at the latest after a
+    /// second, if nothing hindered the service from sending now.
+    pub fn want_room(&mut self) {
+        self.answer.wants_room = true;
+    }
+
+    /// Asks for [`super::Service::on_wake`] at `at`, in place of what was asked for before: a
+    /// connection has one wake. It comes once, never early, and late by 34 ms at most while there is
+    /// time for it; a moment that has passed is the next one, and one more than a year ahead is a year
+    /// ahead. When this host closes, nobody is woken any more.
+    ///
+    /// A wake takes 4 bytes while it is set, and to move it costs more than to let it come: a service
+    /// that waits for silence keeps when it last heard something, and asks again when woken too soon.
+    pub fn wake_at(&mut self, at: Instant) {
+        self.answer.wake = Some(Wake::At(at));
+    }
+
+    /// Asks for [`super::Service::on_wake`] after `duration`: see [`Context::wake_at`].
+    pub fn wake_after(&mut self, duration: Duration) {
+        self.wake_at(self.now + duration);
+    }
+
+    /// Asks not to be woken.
+    pub fn no_wake(&mut self) {
+        self.answer.wake = Some(Wake::Never);
+    }
+
+    /// Changes how the connection finds out that its peer has gone, from now on. A connection keeps
+    /// what it had when there are too many different profiles, 256 with the services that they are
+    /// for; `profiles_refused` counts it.
+    pub fn set_keepalive(&mut self, profile: Profile) {
+        self.answer.profile = Some(profile);
+    }
+
+    /// Closes this host's direction after what was sent. Data that the peer still sends is answered
+    /// with a reset.
+    pub fn close(&mut self) {
+        self.answer.closing = true;
+    }
+
+    /// Closes as [`Context::close`] does, and has the end counted under `reason`, however the peer
+    /// takes it; [`super::Service::on_close`] hears it too.
+    pub fn close_for(&mut self, reason: CloseReason) {
+        self.answer.reason = self.answer.reason.or(Some(reason));
+        self.close();
+    }
+
+    /// Ends the connection with a reset when this call returns (RFC 9293 section 3.10.5). What was
+    /// sent and not acknowledged may be lost, and what was sent in this call is not sent.
+    pub fn abort(&mut self) {
+        self.answer.aborting = true;
+        self.close();
+    }
+
+    /// Ends the connection as [`Context::abort`] does, and has it counted under `reason`.
+    pub fn abort_for(&mut self, reason: CloseReason) {
+        self.answer.reason = self.answer.reason.or(Some(reason));
+        self.abort();
+    }
+}
