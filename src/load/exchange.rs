@@ -53,7 +53,7 @@ pub fn request(service: Builtin, slot: u32, due_us: u32) -> Message {
     match service {
         Builtin::Line => Message::new(PING),
         Builtin::Echo => Message::stamp(slot, due_us),
-        Builtin::Discard => Message::NONE,
+        Builtin::Discard | Builtin::Http => Message::NONE,
     }
 }
 
@@ -62,7 +62,7 @@ pub fn answer(service: Builtin, slot: u32, due_us: u32) -> Message {
     match service {
         Builtin::Line => Message::new(PONG),
         Builtin::Echo => Message::stamp(slot, due_us),
-        Builtin::Discard => Message::NONE,
+        Builtin::Discard | Builtin::Http => Message::NONE,
     }
 }
 

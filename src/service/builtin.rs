@@ -6,11 +6,13 @@
 
 use super::discard::Discard;
 use super::echo::Echo;
+use super::http::{self, Files, Http, NoFiles};
 use super::line::{self, Line};
 use super::settings::{BadSetting, Settings};
 use super::{Context, RECEIVE_WINDOW, Service, ServiceState};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
+use core::convert::Infallible;
 use core::fmt;
 use core::str::FromStr;
 
@@ -24,11 +26,13 @@ pub enum Builtin {
     Discard,
     /// See [`mod@line`].
     Line,
+    /// See [`mod@http`].
+    Http,
 }
 
 impl Builtin {
     /// All built-in services.
-    pub const ALL: [Builtin; 3] = [Builtin::Echo, Builtin::Discard, Builtin::Line];
+    pub const ALL: [Builtin; 4] = [Builtin::Echo, Builtin::Discard, Builtin::Line, Builtin::Http];
 
     /// The service's name in a `--listen` URL.
     pub const fn name(self) -> &'static str {
@@ -36,6 +40,7 @@ impl Builtin {
             Builtin::Echo => "echo",
             Builtin::Discard => "discard",
             Builtin::Line => "line",
+            Builtin::Http => "http",
         }
     }
 
@@ -44,6 +49,7 @@ impl Builtin {
         match self {
             Builtin::Echo | Builtin::Discard => &[],
             Builtin::Line => line::KEYS,
+            Builtin::Http => http::KEYS,
         }
     }
 
@@ -67,7 +73,7 @@ impl fmt::Display for Builtin {
 
 /// There is no service of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown service '{0}': there are echo, discard and line")]
+#[error("unknown service '{0}': there are echo, discard, line and http")]
 pub struct UnknownService(pub String);
 
 impl FromStr for Builtin {
@@ -86,6 +92,7 @@ pub enum Setup {
     Echo,
     Discard,
     Line(line::Setup),
+    Http(http::Setup),
 }
 
 impl Setup {
@@ -99,6 +106,7 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::parse(settings)?),
+            Builtin::Http => Setup::Http(http::Setup::parse(settings)?),
         })
     }
 
@@ -108,6 +116,7 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::default()),
+            Builtin::Http => Setup::Http(http::Setup::default()),
         }
     }
 
@@ -117,6 +126,7 @@ impl Setup {
             Setup::Echo => Builtin::Echo,
             Setup::Discard => Builtin::Discard,
             Setup::Line(_) => Builtin::Line,
+            Setup::Http(_) => Builtin::Http,
         }
     }
 }
@@ -126,15 +136,20 @@ enum Instance {
     Echo(Echo),
     Discard(Discard),
     Line(Line),
+    Http(Box<Http>),
 }
 
 impl Instance {
-    fn new(setup: &Setup) -> Instance {
-        match setup {
+    fn new<E>(
+        setup: &Setup,
+        files: impl FnOnce(&http::Setup) -> Result<Box<dyn Files + Send>, E>,
+    ) -> Result<Instance, E> {
+        Ok(match setup {
             Setup::Echo => Instance::Echo(Echo),
             Setup::Discard => Instance::Discard(Discard),
             Setup::Line(setup) => Instance::Line(Line::new(setup)),
-        }
+            Setup::Http(setup) => Instance::Http(Box::new(Http::new(setup, files(setup)?))),
+        })
     }
 
     fn service(&mut self) -> &mut dyn Service {
@@ -142,14 +157,16 @@ impl Instance {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
+            Instance::Http(http) => &mut **http,
         }
     }
 
-    fn receive_window(&self, tag: u8) -> u16 {
+    fn shared(&self) -> &dyn Service {
         match self {
-            Instance::Echo(echo) => echo.receive_window(tag),
-            Instance::Discard(discard) => discard.receive_window(tag),
-            Instance::Line(line) => line.receive_window(tag),
+            Instance::Echo(echo) => echo,
+            Instance::Discard(discard) => discard,
+            Instance::Line(line) => line,
+            Instance::Http(http) => &**http,
         }
     }
 }
@@ -158,9 +175,27 @@ impl Instance {
 pub struct Builtins(Vec<Instance>);
 
 impl Builtins {
-    /// Services for the tags 0, 1 and so on; at most 256 are ever asked.
+    /// Services for the tags 0, 1 and so on, without files; at most 256 are ever asked.
     pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>) -> Builtins {
-        Builtins(setups.into_iter().map(Instance::new).collect())
+        let none =
+            |_: &http::Setup| Ok::<_, Infallible>(Box::new(NoFiles) as Box<dyn Files + Send>);
+        match Builtins::with_files(setups, none) {
+            Ok(builtins) => builtins,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The same, with what `files` opens for those that serve some.
+    ///
+    /// # Errors
+    ///
+    /// Those of `files`.
+    pub fn with_files<'a, E>(
+        setups: impl IntoIterator<Item = &'a Setup>,
+        mut files: impl FnMut(&http::Setup) -> Result<Box<dyn Files + Send>, E>,
+    ) -> Result<Builtins, E> {
+        let instances = setups.into_iter().map(|setup| Instance::new(setup, &mut files));
+        Ok(Builtins(instances.collect::<Result<_, E>>()?))
     }
 
     fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
@@ -213,6 +248,10 @@ impl Service for Builtins {
 
     fn receive_window(&self, tag: u8) -> u16 {
         let instance = self.0.get(usize::from(tag));
-        instance.map_or(RECEIVE_WINDOW, |instance| instance.receive_window(tag))
+        instance.map_or(RECEIVE_WINDOW, |instance| instance.shared().receive_window(tag))
+    }
+
+    fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        self.0.iter().for_each(|instance| instance.shared().events(tell));
     }
 }

@@ -86,6 +86,24 @@ impl Context<'_> {
         len
     }
 
+    /// Sends what `write` writes into the room, of which it gets `most` bytes at most; returns how many
+    /// bytes that were.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`; nothing is sent then.
+    pub fn send_with<E>(
+        &mut self,
+        most: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let len = most.min(self.room());
+        let start = self.answer.written;
+        let written = write(&mut self.output[start..start + len])?.min(len);
+        self.answer.written += written;
+        Ok(written)
+    }
+
     /// Asks for [`super::Service::on_room`] when there is room again: for what is longer than
     /// [`Context::room`], send what fits, ask, and go on there. It comes when what was sent has been
     /// acknowledged, or the queue of a promoted connection has become shorter; at the latest after a

@@ -9,6 +9,7 @@
 //! - [`settings`]: what the query of a `--listen` URL sets
 //! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
+//! - [`http`]: HTTP/1.0 and 1.1: files and a health check
 //! - `by_hand`: tests only: a connection without an engine
 
 pub mod builtin;
@@ -17,6 +18,7 @@ pub(crate) mod by_hand;
 mod context;
 pub mod discard;
 pub mod echo;
+pub mod http;
 pub mod line;
 pub mod settings;
 
@@ -69,6 +71,11 @@ pub trait Service {
     /// The connection has ended. This is the last call for `id`.
     fn on_close(&mut self, id: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
         let _ = (id, tag, state, reason);
+    }
+
+    /// Says what happened on the connections so far, each event by its name and how often it did.
+    fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        let _ = tell;
     }
 
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,

@@ -4,9 +4,11 @@
 //!
 //! - [`clock`]: the only reader of the system's clock
 //! - [`affinity`]: which processor a thread runs on
+//! - [`directory`]: files for the HTTP service
 
 pub mod affinity;
 pub mod clock;
+pub mod directory;
 
 use crate::engine::claims::Claim;
 use crate::engine::counters::Counters;
@@ -16,6 +18,7 @@ use crate::link::{Link, LinkError, LinkStats};
 use crate::service::Service;
 use crate::time::{Duration, Instant};
 use clock::Clock;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -85,6 +88,8 @@ pub struct Snapshot {
     pub engine: Counters,
     /// The link's counters.
     pub link: LinkStats,
+    /// What the service says that happened, by name; what did not happen is left out.
+    pub service: BTreeMap<&'static str, u64>,
 }
 
 impl Snapshot {
@@ -92,6 +97,15 @@ impl Snapshot {
     pub fn add(&mut self, other: &Snapshot) {
         self.engine.add(&other.engine);
         self.link.add(&other.link);
+        other.service.iter().for_each(|(name, count)| self.add_event(name, *count));
+    }
+}
+
+impl Snapshot {
+    fn add_event(&mut self, name: &'static str, count: u64) {
+        if count > 0 {
+            *self.service.entry(name).or_default() += count;
+        }
     }
 }
 
@@ -217,6 +231,9 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot { engine: self.engine.counters(), link: self.link.stats() }
+        let (engine, link) = (self.engine.counters(), self.link.stats());
+        let mut snapshot = Snapshot { engine, link, service: BTreeMap::new() };
+        self.engine.service().events(&mut |name, count| snapshot.add_event(name, count));
+        snapshot
     }
 }

@@ -161,6 +161,7 @@ fn server(mode: Mode, flights_min: u32, random: &mut Random) -> Config {
             Builtin::Echo => 7,
             Builtin::Discard => 9,
             Builtin::Line => 7000,
+            Builtin::Http => 80,
         };
         for is_v4 in [true, false] {
             let endpoint = Endpoint { addr: address(SERVER, is_v4), port };
@@ -291,6 +292,7 @@ fn words(service: Builtin, len: usize, ending: Ending, random: &mut Random) -> (
             (bytes.clone(), bytes)
         }
         Builtin::Discard => (noise(random, len), Vec::new()),
+        Builtin::Http => unreachable!("no talk is about it"),
         Builtin::Line => {
             let mut request = Vec::new();
             while request.len() < len {

@@ -123,6 +123,7 @@ impl Conversation {
             Builtin::Echo => 7,
             Builtin::Discard => 9,
             Builtin::Line => 7000,
+            Builtin::Http => 80,
         }
     }
 

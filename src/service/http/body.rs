@@ -140,7 +140,9 @@ impl Chunks {
                 Place::Size
             }
             (Place::Size, _) if self.digits == 0 => return bad,
-            (Place::Size | Place::BeforeExtension, b' ' | b'\t') => self.extra(Place::BeforeExtension)?,
+            (Place::Size | Place::BeforeExtension, b' ' | b'\t') => {
+                self.extra(Place::BeforeExtension)?
+            }
             (Place::Size | Place::BeforeExtension, b';') => self.extra(Place::Extension)?,
             (Place::Size | Place::Extension, b'\r') => Place::SizeLf,
             (Place::Extension, b'"') => self.extra(Place::Quoted)?,

@@ -5,7 +5,8 @@ use crate::service::http::files::FileId;
 
 /// A file of ten bytes, last modified on Sun, 06 Nov 1994 08:49:37 GMT, and its entity tag.
 fn file() -> (Validators, String) {
-    let opened = Opened { file: FileId(0), len: 10, modified_secs: 784_111_777, modified_nanos: 0xab };
+    let opened =
+        Opened { file: FileId(0), len: 10, modified_secs: 784_111_777, modified_nanos: 0xab };
     let validators = Validators::of(&opened);
     (validators, validators.to_string())
 }
@@ -21,7 +22,10 @@ fn select(conditions: &Conditions<'_>) -> Selected {
 #[test]
 fn validators_are_written() {
     let (validators, tag) = file();
-    assert_eq!((tag.as_str(), validators.modified().to_string().as_str()), ("\"2ebc98a1.ab-a\"", MODIFIED));
+    assert_eq!(
+        (tag.as_str(), validators.modified().to_string().as_str()),
+        ("\"2ebc98a1.ab-a\"", MODIFIED)
+    );
     assert_eq!(date(u64::MAX).to_string(), "Fri, 31 Dec 9999 23:59:59 GMT");
 }
 
@@ -40,7 +44,11 @@ fn what_the_client_has_is_not_sent() {
         ("", Selected::Whole),
     ] {
         let if_none_match = Some(tags);
-        assert_eq!(select(&Conditions { if_none_match, ..Conditions::default() }), expected, "{tags}");
+        assert_eq!(
+            select(&Conditions { if_none_match, ..Conditions::default() }),
+            expected,
+            "{tags}"
+        );
         // The date is then ignored (section 13.1.3).
         let if_modified_since = Some(BEFORE);
         let both = Conditions { if_none_match, if_modified_since, ..Conditions::default() };

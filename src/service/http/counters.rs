@@ -28,10 +28,10 @@ impl Counters {
     /// Every counter, by name.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         let Counters { by_status, idle, cut_short, aborted } = *self;
-        let answers = Status::ALL.into_iter().map(move |status| {
-            (status.name(), by_status[status as usize])
-        });
-        let endings = [("http_idle", idle), ("http_cut_short", cut_short), ("http_aborted", aborted)];
+        let answers =
+            Status::ALL.into_iter().map(move |status| (status.name(), by_status[status as usize]));
+        let endings =
+            [("http_idle", idle), ("http_cut_short", cut_short), ("http_aborted", aborted)];
         answers.chain(endings)
     }
 }

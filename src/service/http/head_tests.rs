@@ -25,7 +25,8 @@ fn assert_refused(text: &str, status: Status) {
 
 #[test]
 fn a_browsers_request() {
-    let text = with("User-Agent: x/1.0 (y)\r\nAccept: */*\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n");
+    let text =
+        with("User-Agent: x/1.0 (y)\r\nAccept: */*\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n");
     let head = head(&text);
     assert_eq!((head.method, head.is_1_1, head.content), (Method::Get, true, Framing::Length(0)));
     assert_eq!(head.target, Target::Resource { path: "/", query: None, authority: None });

@@ -38,7 +38,7 @@ struct Peer {
 impl Peer {
     fn new(setup: &Setup) -> Peer {
         let files = files();
-        let mut http = Http::with_files(setup, Box::new(files.clone()));
+        let mut http = Http::new(setup, Box::new(files.clone()));
         let mut hand = ByHand::new(Instant::from_millis(1_000_000));
         hand.call(1460, |conn| http.on_open(conn));
         Peer { http, files, hand, unread: Vec::new(), wants_room: false }
@@ -120,8 +120,15 @@ fn ask(request: &str) -> (String, bool) {
 #[track_caller]
 fn assert_status(request: &str, status: Status, closes: bool) {
     let (answer, is_over) = ask(request);
-    assert!(answer.starts_with(&format!("HTTP/1.1 {}\r\n", status.line())), "{request:?}: {answer}");
-    assert_eq!((is_over, answer.contains("Connection: close\r\n")), (closes, closes), "{request:?}");
+    assert!(
+        answer.starts_with(&format!("HTTP/1.1 {}\r\n", status.line())),
+        "{request:?}: {answer}"
+    );
+    assert_eq!(
+        (is_over, answer.contains("Connection: close\r\n")),
+        (closes, closes),
+        "{request:?}"
+    );
 }
 
 #[test]
@@ -158,12 +165,19 @@ fn a_health_check() {
                     \r\n\
                     ok\n";
     assert_eq!(answer, expected);
-    let mut http = Http::new(&Setup::default());
+    let mut http = Http::new(&Setup::default(), Box::new(NoFiles));
     let mut hand = ByHand::new(Instant::ZERO);
-    hand.feed(&mut http, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n", 1460);
+    hand.feed(
+        &mut http,
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+        1460,
+    );
     let sent = String::from_utf8(hand.sent).unwrap();
     let undated = expected.replace("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "");
-    assert_eq!(sent.strip_prefix(&undated).expect("without a clock")[..22], *"HTTP/1.1 404 Not Found");
+    assert_eq!(
+        sent.strip_prefix(&undated).expect("without a clock")[..22],
+        *"HTTP/1.1 404 Not Found"
+    );
 }
 
 #[test]
@@ -182,13 +196,22 @@ fn directories() {
     let location = |request: &str| {
         let (answer, _) = ask(&format!("GET {request} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert!(answer.starts_with("HTTP/1.1 301 Moved Permanently\r\n"), "{answer}");
-        answer.split_once("Location: ").and_then(|(_, rest)| rest.split_once("\r\n")).unwrap().0.to_owned()
+        answer
+            .split_once("Location: ")
+            .and_then(|(_, rest)| rest.split_once("\r\n"))
+            .unwrap()
+            .0
+            .to_owned()
     };
     assert_eq!(location("/dir?x=%0d%0ay"), "/dir/?x=%0d%0ay");
     assert_eq!(location("//dir"), "/dir/", "not to a host of that name");
     assert_eq!(location("http://a/%64ir"), "/%64ir/");
     let long = "x".repeat(2_100);
-    assert_status(&format!("GET /dir?{long} HTTP/1.1\r\nHost: a\r\n\r\n"), Status::UriTooLong, false);
+    assert_status(
+        &format!("GET /dir?{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        Status::UriTooLong,
+        false,
+    );
 }
 
 #[test]
@@ -208,15 +231,24 @@ fn what_is_refused_and_whether_the_connection_persists() {
     assert_status("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Status::Ok, false);
     assert_status("GET / HTTP/2.0\r\n\r\n", Status::VersionNotSupported, true);
     assert_status(&"a".repeat(9_000), Status::UriTooLong, true);
-    assert_status(&get("/", &format!("X: {}\r\n", "y".repeat(9_000))), Status::FieldsTooLarge, true);
-    let post = |fields: &str, rest: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{rest}");
+    assert_status(
+        &get("/", &format!("X: {}\r\n", "y".repeat(9_000))),
+        Status::FieldsTooLarge,
+        true,
+    );
+    let post =
+        |fields: &str, rest: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{rest}");
     assert_status(&post("Content-Length: 3\r\n", "abc"), Status::MethodNotAllowed, false);
     assert_status(&post("Content-Length: 1048577\r\n", ""), Status::ContentTooLarge, true);
     let chunked = "Transfer-Encoding: chunked\r\n";
     assert_status(&post(chunked, "1\r\na\r\n0\r\n\r\n"), Status::MethodNotAllowed, false);
     assert_status(&post(chunked, "100001\r\n"), Status::ContentTooLarge, true);
     assert_status(&post(chunked, "x\r\n"), Status::BadRequest, true);
-    assert_status(&post(chunked, &format!("0;{}", "x".repeat(9_000))), Status::FieldsTooLarge, true);
+    assert_status(
+        &post(chunked, &format!("0;{}", "x".repeat(9_000))),
+        Status::FieldsTooLarge,
+        true,
+    );
     let dir = "GET /dir HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
     assert_status(dir, Status::MovedPermanently, true);
 }
@@ -243,11 +275,15 @@ fn allowed_methods_are_named() {
 fn parts_of_a_file() {
     let (answer, _) = ask("GET /a.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=2-4\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 206 Partial Content\r\n"), "{answer}");
-    assert!(answer.contains("\r\nContent-Length: 3\r\nContent-Range: bytes 2-4/10\r\n"), "{answer}");
+    assert!(
+        answer.contains("\r\nContent-Length: 3\r\nContent-Range: bytes 2-4/10\r\n"),
+        "{answer}"
+    );
     assert!(answer.ends_with("\r\n\r\n234"), "{answer}");
     let (answer, _) = ask("GET /a.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=10-\r\n\r\n");
     assert!(answer.contains("\r\nContent-Range: bytes */10\r\nContent-Length: 0\r\n"), "{answer}");
-    let (answer, _) = ask("GET /a.txt HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"2ebb4721.0-a\"\r\n\r\n");
+    let (answer, _) =
+        ask("GET /a.txt HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"2ebb4721.0-a\"\r\n\r\n");
     assert_eq!(
         answer,
         "HTTP/1.1 304 Not Modified\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
@@ -259,7 +295,10 @@ fn parts_of_a_file() {
 fn an_echo_of_known_length_and_one_in_chunks() {
     let mut peer = Peer::standard();
     let answer = peer.say("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde");
-    assert!(answer.contains("\r\nContent-Length: 5\r\n") && answer.ends_with("\r\n\r\nabcde"), "{answer}");
+    assert!(
+        answer.contains("\r\nContent-Length: 5\r\n") && answer.ends_with("\r\n\r\nabcde"),
+        "{answer}"
+    );
     let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     let answer = peer.say(&format!("{chunked}3\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n"));
     assert!(answer.contains("\r\nTransfer-Encoding: chunked\r\n"), "{answer}");
@@ -267,7 +306,10 @@ fn an_echo_of_known_length_and_one_in_chunks() {
     let answer = peer.say(&format!("{chunked}0\r\n\r\n"));
     assert!(answer.ends_with("chunked\r\n\r\n0\r\n\r\n"), "{answer}");
     let answer = peer.say("POST /echo HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(answer.contains("\r\nContent-Length: 0\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.contains("\r\nContent-Length: 0\r\n") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
     assert!(!peer.is_over());
     // Malformed when some has been sent back: no status can say so any more.
     let answer = peer.say(&format!("{chunked}1\r\na\r\n"));
@@ -291,7 +333,10 @@ fn who_waits_for_a_100_gets_it_or_the_refusal() {
     let answer = peer.say(&format!("POST /echo HTTP/1.1\r\n{expect}ab"));
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     let answer = peer.say(&format!("PUT /a.txt HTTP/1.1\r\n{expect}"));
-    assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("Connection: close"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 405 ") && answer.contains("Connection: close"),
+        "{answer}"
+    );
     assert!(peer.is_over(), "whether the content comes cannot be known");
     peer.end();
 }
@@ -304,7 +349,10 @@ fn the_last_request_is_told_so() {
     assert!(peer.say(request).contains("\r\nKeep-Alive: timeout=75, max=1\r\n"));
     // Of what is pipelined behind the last one, nothing is answered.
     let answer = peer.say(&request.repeat(2));
-    assert!(answer.contains("\r\nConnection: close\r\n") && !answer.contains("Keep-Alive"), "{answer}");
+    assert!(
+        answer.contains("\r\nConnection: close\r\n") && !answer.contains("Keep-Alive"),
+        "{answer}"
+    );
     assert_eq!((answer.matches("HTTP/1.1").count(), peer.is_over()), (1, true));
     let setup = Setup { requests_max: 0, idle_timeout: None, ..Setup::default() };
     let mut peer = Peer::new(&setup);
@@ -363,7 +411,10 @@ fn when_every_place_is_taken_503_says_so() {
     other.feed(&mut peer.http, b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n", 2_900);
     assert!(other.asked.wants_room);
     let answer = peer.say("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 1\r\n"),
+        "{answer}"
+    );
     assert!(peer.say("HEAD /a.txt HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 200 "));
     assert!(!peer.is_over(), "which needs none");
     let answer = peer.say("GET /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");

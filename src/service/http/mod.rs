@@ -32,6 +32,7 @@ mod transfers;
 
 pub use counters::Counters;
 pub use files::{Files, NoFiles};
+pub(super) use setup::KEYS;
 pub use setup::Setup;
 pub use status::Status;
 
@@ -68,13 +69,8 @@ pub struct Http {
 }
 
 impl Http {
-    /// The service as `setup` has it, without files.
-    pub fn new(setup: &Setup) -> Http {
-        Http::with_files(setup, Box::new(NoFiles))
-    }
-
     /// The service as `setup` has it, with the files below its root.
-    pub fn with_files(setup: &Setup, files: Box<dyn Files + Send>) -> Http {
+    pub fn new(setup: &Setup, files: Box<dyn Files + Send>) -> Http {
         Http {
             resources: Resources::new(setup, files),
             transfers: Transfers::new(setup.transfers_max),
@@ -363,7 +359,8 @@ impl Http {
 
     /// Ends a transfer, and closes its file.
     fn release(&mut self, index: u32) {
-        if let Some(file) = self.transfers.remove(index).and_then(|transfer| transfer.stage.file()) {
+        if let Some(file) = self.transfers.remove(index).and_then(|transfer| transfer.stage.file())
+        {
             self.resources.files.close(file);
         }
     }
@@ -497,6 +494,10 @@ impl Service for Http {
         self.counters.cut_short += u64::from(!place.is_idle() && place != Place::Closed);
         Place::Closed.store(conn);
         conn.close();
+    }
+
+    fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        self.counters.named().for_each(|(name, count)| tell(name, count));
     }
 
     fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, _: CloseReason) {

@@ -32,7 +32,13 @@ pub(super) enum Content {
     /// A text.
     Text(&'static str),
     /// Bytes of a file, which is open if there are any to be sent.
-    File { file: Option<FileId>, offset: u64, end: u64, validators: Validators, media: &'static str },
+    File {
+        file: Option<FileId>,
+        offset: u64,
+        end: u64,
+        validators: Validators,
+        media: &'static str,
+    },
     /// Nothing, since the client has the file.
     NotModified(Validators),
     /// Nothing, since the file is not so long.
@@ -58,7 +64,10 @@ pub(super) enum After {
     Persist,
     /// It persists, and that is to be said: a client of HTTP/1.0 asked for it, or another would like to
     /// know. For how long, and how many more requests, where there are limits.
-    SayKeepAlive { idle_timeout: Option<Duration>, requests_left: Option<u16> },
+    SayKeepAlive {
+        idle_timeout: Option<Duration>,
+        requests_left: Option<u16>,
+    },
 }
 
 impl Reply {
@@ -77,7 +86,13 @@ impl Reply {
 
     /// Writes the head, and the content but for a file's and an echo's, in place of what is in `into`.
     /// The date is in seconds since 1970; `location` is for a redirect.
-    pub(super) fn write(&self, exchange: &Exchange, unix_time: Option<u64>, location: &str, into: &mut String) {
+    pub(super) fn write(
+        &self,
+        exchange: &Exchange,
+        unix_time: Option<u64>,
+        location: &str,
+        into: &mut String,
+    ) {
         into.clear();
         // Writing to a string does not fail.
         let _ = self.write_head(exchange, unix_time, location, into);
@@ -147,7 +162,9 @@ impl Reply {
                 into.push_str("Connection: keep-alive\r\n");
                 let timeout = idle_timeout.map(|timeout| timeout.as_secs());
                 match (timeout, requests_left) {
-                    (Some(secs), Some(max)) => write!(into, "Keep-Alive: timeout={secs}, max={max}\r\n")?,
+                    (Some(secs), Some(max)) => {
+                        write!(into, "Keep-Alive: timeout={secs}, max={max}\r\n")?
+                    }
                     (Some(secs), None) => write!(into, "Keep-Alive: timeout={secs}\r\n")?,
                     (None, Some(max)) => write!(into, "Keep-Alive: max={max}\r\n")?,
                     (None, None) => {}

@@ -42,7 +42,9 @@ impl Resources {
         }
         let (path, query) = match head.target {
             Target::Resource { path, query, .. } => (path, query),
-            Target::Server => return self.allowed("GET, HEAD, OPTIONS, POST", "GET, HEAD, OPTIONS"),
+            Target::Server => {
+                return self.allowed("GET, HEAD, OPTIONS, POST", "GET, HEAD, OPTIONS");
+            }
             Target::Tunnel => return refused("GET, HEAD, OPTIONS"),
         };
         let place = match decode(path, &mut self.path) {
@@ -82,8 +84,12 @@ impl Resources {
         };
         let opened = match self.files.open(name) {
             Ok(opened) => opened,
-            Err(OpenError::IsDirectory) if place == Place::File => return self.redirect(path, query),
-            Err(OpenError::IsDirectory | OpenError::NotFound) => return Reply::of(Status::NotFound),
+            Err(OpenError::IsDirectory) if place == Place::File => {
+                return self.redirect(path, query);
+            }
+            Err(OpenError::IsDirectory | OpenError::NotFound) => {
+                return Reply::of(Status::NotFound);
+            }
             Err(OpenError::Forbidden) => return Reply::of(Status::Forbidden),
             Err(OpenError::Busy) => return Reply::of(Status::Unavailable),
             Err(OpenError::Failed) => return Reply::of(Status::Internal),

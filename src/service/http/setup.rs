@@ -47,9 +47,8 @@ impl Default for Setup {
 impl Setup {
     pub(in crate::service) fn parse(settings: &mut Settings) -> Result<Setup, BadSetting> {
         let standard = Setup::default();
-        let root = settings.take("root", "root=/srv/www", |root| {
-            (!root.is_empty()).then(|| root.to_owned())
-        })?;
+        let root = settings
+            .take("root", "root=/srv/www", |root| (!root.is_empty()).then(|| root.to_owned()))?;
         let idle_timeout = settings.take_period("idle-timeout", "idle-timeout=75s")?;
         let request_timeout = settings.take("request-timeout", "request-timeout=60s", |value| {
             humantime::parse_duration(value).ok().filter(|period| !period.is_zero())
