@@ -14,8 +14,8 @@ use tenmil::engine::locals::{Listener, Owned};
 use tenmil::frame::{Frame, FramePool};
 use tenmil::link::Link;
 use tenmil::link::memory::{MemoryLink, pair};
-use tenmil::service::builtin::{Builtin, Builtins};
-use tenmil::service::line::{PING, QUIT};
+use tenmil::service::builtin::{Builtin, Builtins, Setup};
+use tenmil::service::line::{self, PING, QUIT};
 use tenmil::service::{Context, Service};
 use tenmil::tcp::CloseReason;
 use tenmil::tcp::keepalive::Keepalive;
@@ -28,11 +28,13 @@ const SERVER: Address = Address::v4([10, 77, 0, 1]);
 const CLIENT: Address = Address::v4([10, 77, 0, 2]);
 const CONNECTIONS: u16 = 100;
 
-/// A client that receives and forgets.
-struct Client;
+/// A client that receives and forgets, and counts the bytes.
+#[derive(Default)]
+struct Client(u64);
 
 impl Service for Client {
     fn on_data(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> usize {
+        self.0 += bytes.len() as u64;
         bytes.len()
     }
 }
@@ -75,8 +77,37 @@ impl<S: Service> Host<S> {
     }
 }
 
-struct Pair {
-    server: Host<Builtins>,
+/// Sends this many bytes to everyone who says anything, as there is room, and counts what is left in
+/// its state.
+struct Source(u16);
+
+impl Source {
+    fn go_on(conn: &mut Context<'_>) {
+        let [low, high, ..] = *conn.state();
+        let left = usize::from(u16::from_le_bytes([low, high]));
+        let left = left - conn.send(&[7; 1 << 16][..left]);
+        let [low, high] = u16::try_from(left).expect("less than before").to_le_bytes();
+        conn.state()[..2].copy_from_slice(&[low, high]);
+        if left > 0 {
+            conn.want_room();
+        }
+    }
+}
+
+impl Service for Source {
+    fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+        conn.state()[..2].copy_from_slice(&self.0.to_le_bytes());
+        Source::go_on(conn);
+        bytes.len()
+    }
+
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        Source::go_on(conn);
+    }
+}
+
+struct Pair<S = Builtins> {
+    server: Host<S>,
     client: Host<Client>,
     now: Instant,
 }
@@ -88,6 +119,13 @@ impl Pair {
 
     /// A server with other settings.
     fn with(set: impl FnOnce(&mut Config)) -> Pair {
+        Pair::serving(Builtins::default(), set)
+    }
+}
+
+impl<S: Service> Pair<S> {
+    /// A server with another service.
+    fn serving(service: S, set: impl FnOnce(&mut Config)) -> Pair<S> {
         let (a, b) = pair(2048, 2048, 1024);
         let listener = |builtin: Builtin, port| Listener {
             endpoint: Endpoint { addr: SERVER, port },
@@ -100,8 +138,8 @@ impl Pair {
             set(config);
         };
         Pair {
-            server: Host::new(SERVER_MAC, SERVER, set, a, Builtins::default()),
-            client: Host::new(CLIENT_MAC, CLIENT, |_| (), b, Client),
+            server: Host::new(SERVER_MAC, SERVER, set, a, service),
+            client: Host::new(CLIENT_MAC, CLIENT, |_| (), b, Client::default()),
             now: Instant::ZERO,
         }
     }
@@ -152,16 +190,20 @@ impl Pair {
         if quit {
             self.send_on_all(QUIT);
         } else {
-            let mut cursor = 0;
-            let Host { engine, link, tx, .. } = &mut self.client;
-            while let Some(id) = engine.connection_from(&mut cursor) {
-                engine.close(id, self.now, link, tx).expect("it is open");
-            }
+            self.close_all();
         }
         self.settle();
         self.pass(100);
         assert_eq!(self.server.engine.counters().connections, 0);
         assert_eq!(self.client.engine.counters().connections, 0);
+    }
+
+    fn close_all(&mut self) {
+        let mut cursor = 0;
+        let Host { engine, link, tx, .. } = &mut self.client;
+        while let Some(id) = engine.connection_from(&mut cursor) {
+            engine.close(id, self.now, link, tx).expect("it is open");
+        }
     }
 
     fn send_on_all(&mut self, bytes: &[u8]) {
@@ -252,6 +294,54 @@ fn keepalive_its_answers_and_its_end_allocate_nothing() {
     let counters = pair.server.engine.counters();
     assert_eq!(counters.closed(CloseReason::KeepaliveTimeout), connections);
     assert_eq!((counters.probes, counters.connections), (4 * connections, 0));
+}
+
+#[test]
+fn wakes_and_the_end_of_a_silent_peer_allocate_nothing() {
+    let seconds = Duration::from_secs;
+    let heartbeat = Setup::Line(line::Setup { heartbeat: Some(seconds(10)) });
+    let setups = [Setup::Echo, Setup::Discard, heartbeat];
+    let mut pair = Pair::serving(Builtins::new(&setups), |_| ());
+    pair.exercise(7000, true);
+    let connections = u64::from(CONNECTIONS);
+    let counted = allocations(|| {
+        pair.connect(2000..2000 + CONNECTIONS, 7000);
+        for _ in 0..5 {
+            pair.pass(20);
+            pair.send_on_all(PING);
+        }
+        assert_eq!(pair.server.engine.counters().established, connections, "all were heard");
+        pair.pass(40);
+    });
+    assert_eq!(counted, 0);
+    let counters = pair.server.engine.counters();
+    assert_eq!(counters.closed(CloseReason::HeartbeatMissed), connections);
+    assert_eq!(counters.connections, 0);
+}
+
+#[test]
+fn waiting_for_room_allocates_nothing() {
+    const LEN: u16 = 60_000;
+    // With a place for each, with a few, and without any.
+    for promoted_max in [u32::from(CONNECTIONS), 3, 0] {
+        let mut pair = Pair::serving(Source(LEN), |config| {
+            config.promoted_max = promoted_max;
+            config.promoted_buffer = 4_096;
+            config.flights_max = 30;
+        });
+        let mut talk = |port| {
+            pair.connect(port..port + CONNECTIONS, 7);
+            let before = pair.client.engine.service().0;
+            pair.send_on_all(b"go");
+            pair.pass(60);
+            let heard = pair.client.engine.service().0 - before;
+            assert_eq!(heard, u64::from(CONNECTIONS) * u64::from(LEN));
+            pair.close_all();
+            pair.pass(100);
+        };
+        talk(2000);
+        assert_eq!(allocations(|| talk(4000)), 0, "{promoted_max} places");
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::bar::Bar;
 use super::faults::FaultsArg;
+use super::memory;
 use super::process::{cpu_time, resident_bytes};
-use super::{memory, secrets};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::Owned;
@@ -14,7 +14,7 @@ use crate::load::heartbeat::Heartbeat;
 use crate::load::plan::{Outcome, Plan};
 use crate::load::progress::{Phase, Progress};
 use crate::shard::clock::Clock;
-use crate::shard::{Shard, Shared, Snapshot};
+use crate::shard::{Shard, Shared, Snapshot, secrets};
 use crate::tcp::keepalive::Profile;
 use crate::time::Duration;
 use crate::wire::addr::Address;

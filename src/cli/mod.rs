@@ -16,7 +16,7 @@
 //! - `promotion`: connections that a whole TCP socket carries
 //! - `server`: the server process of `demo`
 //! - `status`: status lines; `summary`: the JSON summary
-//! - `secrets`: random keys; `signals`: SIGINT and SIGTERM
+//! - `signals`: SIGINT and SIGTERM
 //!
 //! Exit codes: 0, done; 1, a run that failed; 2, a request that cannot be carried out, with one line
 //! that says why.
@@ -39,7 +39,6 @@ mod memory;
 mod network;
 mod process;
 mod promotion;
-mod secrets;
 mod serve;
 mod server;
 mod signals;

@@ -5,7 +5,7 @@ use super::faults::FaultsArg;
 use super::status::Status;
 use super::{
     Failure, capture, claim, driving, failed, files, gateways, limits, liveness, memory, promotion,
-    refused, say, secrets, signals,
+    refused, say, signals,
 };
 use crate::engine::Engine;
 use crate::engine::claims::Claiming;
@@ -18,7 +18,7 @@ use crate::link::faults::Faulty;
 use crate::link::tap::Tapped;
 use crate::service::builtin::{Builtins, Setup};
 use crate::shard::clock::Clock;
-use crate::shard::{Answering, Shard, Shared, Snapshot};
+use crate::shard::{Answering, Shard, Shared, Snapshot, secrets};
 use crate::tcp::keepalive::Profile;
 use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};

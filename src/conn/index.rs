@@ -7,8 +7,9 @@
 //! (docs/decisions/0014-index.md).
 
 use crate::memory::array::{Array, PageKind};
+use crate::memory::bytes;
 use crate::memory::prefetch::prefetch;
-use bytemuck::Zeroable;
+use bytemuck::{Pod, Zeroable};
 use rustix::io::Errno;
 
 /// Places in a bucket.
@@ -19,7 +20,7 @@ const PLACES: usize = 12;
 const FILL: u32 = 8;
 
 /// A cache line: twelve slots, each with eight bits of its hash.
-#[derive(Clone, Copy, Zeroable)]
+#[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Bucket {
     /// 0 where the place is free.
@@ -33,21 +34,25 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
     /// The places whose tag is `tag`.
-    #[inline]
-    fn places(&self, tag: u8) -> impl Iterator<Item = usize> + use<> {
-        // The highest bit of each byte that is equal.
-        const ONES: u128 = u128::MAX / 0xff;
-        const LOW_BITS: u128 = ONES * 0x7f;
-        let mut tags = [0; 16];
-        tags[..PLACES].copy_from_slice(&self.tags);
-        let differing = u128::from_le_bytes(tags) ^ (ONES * u128::from(tag));
-        let equal = !(((differing & LOW_BITS) + LOW_BITS) | differing | LOW_BITS);
-        let mut equal = equal & (u128::MAX >> (128 - 8 * PLACES));
-        core::iter::from_fn(move || {
-            let place = equal.trailing_zeros() as usize / 8;
-            equal &= equal.wrapping_sub(1);
-            (place < PLACES).then_some(place)
-        })
+    #[inline(always)]
+    fn matches(&self, tag: u8) -> Matches {
+        // What is not tags is compared too, and left out.
+        let bytes = bytemuck::bytes_of(self).first_chunk().expect("a bucket is longer");
+        Matches(bytes::equal(bytes, tag) & ((1 << PLACES) - 1))
+    }
+}
+
+/// Places of a bucket, a bit for each, the first of them first.
+struct Matches(u32);
+
+impl Iterator for Matches {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let place = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (place < PLACES).then_some(place)
     }
 }
 
@@ -82,14 +87,20 @@ impl Index {
     }
 
     /// Asks for the bucket in which a search for `hash` begins to be in the cache soon.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
         prefetch(&self.buckets[self.home(hash)]);
     }
 
     /// A slot that most likely has hash `hash`, if one has, without a look at the records.
+    #[inline(always)]
     pub fn candidate(&self, hash: u64) -> Option<u32> {
-        self.find(hash, |_| true)
+        let bucket = &self.buckets[self.home(hash)];
+        match bucket.matches(tag(hash)).next() {
+            Some(place) => Some(bucket.slots[place]),
+            None if bucket.passed == 0 => None,
+            None => self.find(hash, |_| true),
+        }
     }
 
     /// The slot with hash `hash` for which `is_it` holds.
@@ -104,7 +115,7 @@ impl Index {
         let mut at = self.home(hash);
         for _ in 0..self.buckets.len() {
             let bucket = &self.buckets[at];
-            let found = bucket.places(tag(hash)).find(|&place| is_it(bucket.slots[place]));
+            let found = bucket.matches(tag(hash)).find(|&place| is_it(bucket.slots[place]));
             match found {
                 Some(place) => return Some((at, place)),
                 None if bucket.passed == 0 => return None,
@@ -125,7 +136,7 @@ impl Index {
         let mut at = self.home(hash);
         loop {
             let bucket = &mut self.buckets[at];
-            if let Some(place) = bucket.places(0).next() {
+            if let Some(place) = bucket.matches(0).next() {
                 (bucket.tags[place], bucket.slots[place]) = (tag(hash), slot);
                 return;
             }

@@ -128,7 +128,13 @@ impl Claims {
 
     /// Whether `packet` may pass: it does not ask for an answer of an address that may be another's.
     pub(super) fn admits(&self, packet: &Packet) -> bool {
-        self.claim == Claim::Held || matches!(packet, Packet::Control(_))
+        self.is_held() || matches!(packet, Packet::Control(_))
+    }
+
+    /// Whether this engine has its addresses to itself, so that every packet is looked at.
+    #[inline]
+    pub(super) fn is_held(&self) -> bool {
+        self.claim == Claim::Held
     }
 
     /// Whether `addr` is being probed.

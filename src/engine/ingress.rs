@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use super::{BATCH_MAX, Engine};
+use crate::conn::table::Table;
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::Service;
@@ -11,27 +12,49 @@ use crate::wire::addr::{Address, FlowKey};
 use crate::wire::emit::Outgoing;
 use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::{self, Packet, Segment, SynOptions};
+use crate::wire::plain::Plain;
 
-/// How many frames the second pass is behind the first: longer than a bucket takes to come.
-const LAG: usize = 8;
+/// How many frames are looked up together: enough for all their cache misses to be under way at once, and
+/// few enough to be still in the nearest cache when their turn comes.
+const GROUP: usize = 16;
 
 /// A frame on its way through the passes.
-pub(super) struct Received {
+struct Received {
     frame: Frame,
-    packet: Result<Packet, DropReason>,
+    /// What it holds, if that is a plain segment.
+    plain: Option<Plain>,
+    /// Of its flow, if it is a segment.
     hash: u64,
     candidate: Option<u32>,
+}
+
+/// The frames of a batch on their way through the passes.
+#[derive(Default)]
+pub(super) struct Batch {
+    received: Vec<Received>,
+    /// What those hold that are no plain segments, in their order.
+    others: Vec<Result<Packet, DropReason>>,
+}
+
+impl Batch {
+    /// Room for [`BATCH_MAX`] frames.
+    pub(super) fn new() -> Batch {
+        Batch { received: Vec::with_capacity(BATCH_MAX), others: Vec::with_capacity(BATCH_MAX) }
+    }
 }
 
 impl<S: Service> Engine<S> {
     /// Takes the frames of `rx`, at most [`BATCH_MAX`], which leaves it empty; appends the answers
     /// to `tx`, within its capacity, and gives the other frames back to `pool`.
     ///
-    /// The frames go through in passes: parse, hash, and prefetch the bucket of the index; find the
+    /// The frames go through in passes: parse and hash; prefetch the bucket of the index; find the
     /// candidate in the bucket, and prefetch its record; process. The two cache misses that a random
-    /// connection costs are then over before they are waited for. The second pass follows the first at
-    /// a distance of eight frames, since a processor has only so many misses under way at once: all of a batch
-    /// together would wait for each other.
+    /// connection costs are then over before they are waited for.
+    ///
+    /// A prefetch does not wait for memory, but for the translation of its address, and of ten million
+    /// records hardly one has its translation at hand. Translations are under way together only where
+    /// little else is between them: so the prefetches of a group of frames stand in loops of their own
+    /// (docs/decisions/0020-plain-segments.md).
     pub fn handle_frames<P: FramePool>(
         &mut self,
         now: Instant,
@@ -41,44 +64,49 @@ impl<S: Service> Engine<S> {
     ) {
         debug_assert!(rx.len() <= BATCH_MAX);
         self.counters.rx += rx.len() as u64;
-        let mut batch = core::mem::take(&mut self.batch);
+        let Batch { mut received, mut others } = core::mem::take(&mut self.batch);
+        let (mut looked_up, mut hashed) = (0, 0);
         for frame in rx.drain(..) {
-            let packet = packet::parse(pool.bytes(&frame), self.config.mac);
-            batch.push(Received { frame, packet, hash: 0, candidate: None });
-            if let Some(received) = batch.last_mut() {
-                self.hash(received);
-            }
-            let behind = batch.len().checked_sub(LAG);
-            if let Some(received) = behind.and_then(|behind| batch.get_mut(behind)) {
-                self.find_candidate(received);
+            received.push(self.parse(frame, pool, &mut others));
+            if received.len() == hashed + GROUP {
+                self.look_up(&mut received, looked_up, hashed);
+                (looked_up, hashed) = (hashed, received.len());
             }
         }
-        let last = batch.len().saturating_sub(LAG - 1);
-        batch[last..].iter_mut().for_each(|received| self.find_candidate(received));
+        self.look_up(&mut received, looked_up, hashed);
+        let all = received.len();
+        self.look_up(&mut received, hashed, all);
         let looked_up_at = self.table.changes();
         let mut output = Output::new(pool, tx);
-        for Received { frame, packet, hash, candidate } in batch.drain(..) {
-            let done = match packet {
-                Ok(Packet::Tcp(segment)) => {
-                    // An earlier frame of the batch may have opened or ended the connection.
-                    let slot = match self.table.changes() == looked_up_at {
-                        true => self.table.find_from(candidate, &segment.flow, hash),
-                        false => self.table.find(&segment.flow, hash),
-                    };
-                    match slot {
+        let mut packets = others.drain(..);
+        for Received { frame, plain, hash, candidate } in received.drain(..) {
+            // An earlier frame of the batch may have opened or ended the connection.
+            let find = |table: &Table, flow: &FlowKey| match table.changes() == looked_up_at {
+                true => table.find_from(candidate, flow, hash),
+                false => table.find(flow, hash),
+            };
+            let done = match plain {
+                Some(plain) => match find(&self.table, &plain.flow()) {
+                    Some(slot) => self.on_plain_segment(slot, frame, &plain, now, &mut output),
+                    None => self.on_stray_segment(frame, &plain.to_segment(), now, &mut output),
+                },
+                None => match packets.next().expect("one for each") {
+                    Ok(Packet::Tcp(segment)) => match find(&self.table, &segment.flow) {
                         Some(slot) => self.on_segment(slot, frame, &segment, now, &mut output),
                         None => self.on_stray_segment(frame, &segment, now, &mut output),
+                    },
+                    Ok(Packet::IcmpError(error)) => {
+                        output.reuse(frame);
+                        self.on_icmp_error(&error, now, &mut output)
                     }
-                }
-                Ok(Packet::IcmpError(error)) => {
-                    output.reuse(frame);
-                    self.on_icmp_error(&error, now, &mut output)
-                }
-                Ok(Packet::Control(message)) => self.on_control(frame, &message, now, &mut output),
-                Err(reason) => {
-                    output.reuse(frame);
-                    Err(reason)
-                }
+                    Ok(Packet::Control(message)) => {
+                        self.on_control(frame, &message, now, &mut output)
+                    }
+                    Err(reason) => {
+                        output.reuse(frame);
+                        Err(reason)
+                    }
+                },
             };
             output.drop_spare();
             if let Err(reason) = done {
@@ -86,28 +114,47 @@ impl<S: Service> Engine<S> {
             }
         }
         self.finish_batch(now, &mut output);
-        self.batch = batch;
+        drop(packets);
+        self.batch = Batch { received, others };
     }
 
-    /// First pass: what is not to be looked at goes, and the bucket of the index is asked for.
+    /// Parses and hashes a frame. What is not a plain segment is added to `others`.
     #[inline(always)]
-    fn hash(&self, received: &mut Received) {
-        match &received.packet {
-            Ok(packet) if !self.claims.admits(packet) => {
-                received.packet = Err(DropReason::Unclaimed);
+    fn parse(
+        &self,
+        frame: Frame,
+        pool: &impl FramePool,
+        others: &mut Vec<Result<Packet, DropReason>>,
+    ) -> Received {
+        let bytes = pool.bytes(&frame);
+        let plain = Plain::parse(bytes, self.config.mac).filter(|_| self.claims.is_held());
+        let hash = match &plain {
+            Some(plain) => self.table.hash(&plain.flow()),
+            None => {
+                let packet = packet::parse(bytes, self.config.mac);
+                let packet = packet.and_then(|packet| match self.claims.admits(&packet) {
+                    true => Ok(packet),
+                    false => Err(DropReason::Unclaimed),
+                });
+                let hash = match &packet {
+                    Ok(Packet::Tcp(segment)) => self.table.hash(&segment.flow),
+                    _ => 0,
+                };
+                others.push(packet);
+                hash
             }
-            Ok(Packet::Tcp(segment)) => {
-                received.hash = self.table.hash(&segment.flow);
-                self.table.prefetch_index(received.hash);
-            }
-            _ => {}
+        };
+        Received { frame, plain, hash, candidate: None }
+    }
+
+    /// Asks for the buckets of the frames from `hashed` on, and for the records of those before, from
+    /// `looked_up` on, whose buckets are there.
+    #[inline(always)]
+    fn look_up(&self, received: &mut [Received], looked_up: usize, hashed: usize) {
+        for received in &received[hashed..] {
+            self.table.prefetch_index(received.hash);
         }
-    }
-
-    /// Second pass: the bucket is there, and the record is asked for.
-    #[inline(always)]
-    fn find_candidate(&self, received: &mut Received) {
-        if let Ok(Packet::Tcp(_)) = &received.packet {
+        for received in &mut received[looked_up..hashed] {
             received.candidate = self.table.candidate(received.hash);
         }
     }

@@ -18,6 +18,7 @@
 //! - `open`: passive and active opens; `cookies`: passive ones without a record
 //! - `calls`: of the service, and what it asks for in them
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
+//! - `plain`: the same for what idle connections receive, the short way
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
 //! - `promoted`: connections that a whole TCP socket carries for a while
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
@@ -46,6 +47,7 @@ mod neighbor;
 mod open;
 mod output;
 mod paths;
+mod plain;
 mod promoted;
 mod quota;
 mod segment;
@@ -109,7 +111,7 @@ pub struct Engine<S> {
     resets: Quota,
     challenges: Quota,
     pings: Quota,
-    batch: Vec<ingress::Received>,
+    batch: ingress::Batch,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
 }
@@ -158,7 +160,7 @@ impl<S: Service> Engine<S> {
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
             pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
-            batch: Vec::with_capacity(BATCH_MAX),
+            batch: ingress::Batch::new(),
             scratch: vec![0; usize::from(answer_max)].into(),
             service,
             config,

@@ -4,11 +4,15 @@
 //!
 //! - [`clock`]: the only reader of the system's clock
 //! - [`affinity`]: which processor a thread runs on
+//! - [`host`]: an interface, with a shard for each of its queues
+//! - [`secrets`]: random keys
 //! - [`directory`]: files for the HTTP service
 
 pub mod affinity;
 pub mod clock;
 pub mod directory;
+pub mod host;
+pub mod secrets;
 
 use crate::engine::claims::Claim;
 use crate::engine::counters::Counters;

@@ -9,7 +9,7 @@
 //! - [`scenario`]: what follows from the seed
 //! - [`talk`]: one conversation
 //! - [`network`]: the wire; [`host`]: an engine on it
-//! - [`services`]: what runs on the engines
+//! - [`services`]: what runs on the engines; [`echoing`]: echo that takes its time
 //! - [`reference`]: stock smoltcp; [`scripted`]: clients that keep to the letter
 //! - [`outcome`]: what must hold in the end
 //! - `tests`: the seeds
@@ -17,6 +17,7 @@
 //! `cargo test sim` runs the seeds of tests/seeds.txt and 200 more; `TENMIL_SEEDS=10000 cargo test
 //! sim` as many; `TENMIL_SEED=123 cargo test sim` that one, and with `TENMIL_TRACE=1` prints every frame.
 
+mod echoing;
 mod host;
 mod network;
 mod outcome;
@@ -72,7 +73,7 @@ impl Simulation {
             ours.cloned().map(Conversation::new).collect()
         };
         let talker = Talker::new(of(&[Roles::EngineToEngine, Roles::EngineToReference]), draw());
-        let (recorder, room) = (Recorder::default(), scenario.server_room);
+        let (recorder, room) = (Recorder::new(scenario.echoing), scenario.server_room);
         let called = of(&[Roles::ReferenceToEngine]);
         let scripted = of(&[Roles::ScriptedToEngine]);
         Simulation {

@@ -1,5 +1,6 @@
 //! What happens in a run: everything that follows from its seed.
 
+use super::echoing::{Echoing, Habit};
 use super::host::Room;
 use super::services::{CLIENT, SERVER, address};
 use super::talk::{Conversation, Ending, Roles, STAYS_FOR, Talk, below};
@@ -60,6 +61,8 @@ pub(super) struct Scenario {
     pub(super) jitter: Duration,
     pub(super) server: Config,
     pub(super) server_room: Room,
+    /// The server's echo.
+    pub(super) echoing: Echoing,
     pub(super) client: Config,
     pub(super) client_room: Room,
     pub(super) talks: Vec<Talk>,
@@ -105,6 +108,9 @@ impl Scenario {
         let echoes = echoes.map(|talk| (port(talk), pick(random, BUFFERS))).collect();
         let [server_room, client_room] = [room(random), room(random)];
         let random = random.clone();
+        // Of its own, so that what was drawn for a seed before there were habits stays.
+        let mut others = Random::new(!seed);
+        let echoing = Echoing::new(pick(&mut others, Habit::ALL), others);
         Scenario {
             start,
             heals_at,
@@ -112,6 +118,7 @@ impl Scenario {
             jitter,
             server,
             server_room,
+            echoing,
             client,
             client_room,
             talks,

@@ -1,13 +1,14 @@
 //! What runs on the engines: the built-in services, with notes of all that they were told; and the
 //! clients' side of conversations.
 
+use super::echoing::Echoing;
 use super::talk::{Conversation, Ending, Roles, Wish};
 use crate::conn::slab::ConnId;
 use crate::engine::{CommandError, Engine};
 use crate::frame::Frame;
 use crate::link::faults::Random;
 use crate::link::memory::MemoryLink;
-use crate::service::builtin::Builtins;
+use crate::service::builtin::{Builtin, Builtins};
 use crate::service::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
@@ -15,9 +16,9 @@ use crate::wire::addr::{Address, Endpoint};
 use std::collections::HashMap;
 
 /// The server's service: the built-in ones.
-#[derive(Default)]
 pub(super) struct Recorder {
     builtins: Builtins,
+    echoing: Echoing,
     /// What open connections have sent.
     open: HashMap<ConnId, Vec<u8>>,
     /// What each that has ended had sent, and why it ended.
@@ -31,13 +32,32 @@ impl Service for Recorder {
     }
 
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
-        let consumed = self.builtins.on_data(conn, bytes);
+        let consumed = match self.echoes_later(conn.tag()) {
+            true => self.echoing.on_data(conn, bytes),
+            false => self.builtins.on_data(conn, bytes),
+        };
         let heard = self.open.get_mut(&conn.id()).expect("data comes on open connections");
         heard.extend_from_slice(&bytes[..consumed]);
         consumed
     }
 
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        self.echoing.on_wake(conn);
+    }
+
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        self.echoing.on_room(conn);
+    }
+
+    fn on_peer_close(&mut self, conn: &mut Context<'_>) {
+        match self.echoes_later(conn.tag()) {
+            true => self.echoing.on_peer_close(conn),
+            false => self.builtins.on_peer_close(conn),
+        }
+    }
+
     fn on_close(&mut self, id: ConnId, _: u8, _: ServiceState, reason: CloseReason) {
+        self.echoing.on_close(id);
         let heard = self.open.remove(&id).expect("what is closed was open");
         self.ended.push((heard, reason));
     }
@@ -48,6 +68,14 @@ impl Service for Recorder {
 }
 
 impl Recorder {
+    pub(super) fn new(echoing: Echoing) -> Recorder {
+        Recorder { builtins: Builtins::default(), echoing, open: HashMap::new(), ended: Vec::new() }
+    }
+
+    fn echoes_later(&self, tag: u8) -> bool {
+        tag == Builtin::Echo.tag() && self.echoing.takes_its_time()
+    }
+
     /// How many connections are open.
     pub(super) fn open_len(&self) -> usize {
         self.open.len()

@@ -25,11 +25,8 @@ const FIN_WAIT_2_MAX: u8 = 32;
 /// counts as answered then.
 #[inline]
 pub fn is_due(conn: &mut Conn, segment: &Segment, reason: DropReason, now: Tick) -> bool {
-    if conn.state.can_send() && conn.attempts > 0 && is_probe(conn, segment) {
-        // The peer that is being probed probes too: it is alive.
-        conn.attempts = 0;
-        conn.touched = now;
-        conn.clear(CHALLENGED);
+    if conn.state.can_send() && is_probe(conn, segment) {
+        hear(conn, now);
     }
     // Answers carry neither, so nothing can go round.
     let brings = segment.payload_len() > 0 || segment.flags.fin;
@@ -53,13 +50,37 @@ pub fn is_due(conn: &mut Conn, segment: &Segment, reason: DropReason, now: Tick)
             conn.set(CHALLENGED);
             is_first
         }
-        _ if conn.has(CHALLENGED) && !now.reached(conn.touched.after(INTERVAL)) => false,
-        _ => {
-            conn.set(CHALLENGED);
-            conn.touched = now;
-            true
-        }
+        _ => take_turn(conn, now),
     }
+}
+
+/// Whether an empty keepalive probe, sent to `conn` while this host has not closed its direction, is to be
+/// answered at `now`, as [`is_due`] has it; it counts as answered then.
+#[inline]
+pub fn is_probe_due(conn: &mut Conn, now: Tick) -> bool {
+    hear(conn, now);
+    take_turn(conn, now)
+}
+
+/// The peer has sent a probe. If it is being probed, that shows that it is alive.
+#[inline]
+fn hear(conn: &mut Conn, now: Tick) {
+    if conn.attempts > 0 {
+        conn.attempts = 0;
+        conn.touched = now;
+        conn.clear(CHALLENGED);
+    }
+}
+
+/// Whether the last answer was long enough ago for another one, which is given then.
+#[inline]
+fn take_turn(conn: &mut Conn, now: Tick) -> bool {
+    if conn.has(CHALLENGED) && !now.reached(conn.touched.after(INTERVAL)) {
+        return false;
+    }
+    conn.set(CHALLENGED);
+    conn.touched = now;
+    true
 }
 
 /// Whether the answer to `segment`, which brings nothing for `reason`, is a challenge ACK: to a SYN,

@@ -51,6 +51,8 @@ pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
     let (ip_len, rest) = match source.is_v4() {
         true => {
             let (header, rest) = packet.split_first_chunk_mut()?;
+            let [source, target] =
+                [source, target].map(|addr| u32::from_be_bytes(addr.v4_octets()));
             *header = ipv4_header(source, target, u16::try_from(IPV4_HEADER_LEN + tcp_len).ok()?);
             (IPV4_HEADER_LEN, rest)
         }
@@ -79,14 +81,11 @@ pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
 
 /// An IPv4 header; nothing is ever fragmented (RFC 791 section 3.1, RFC 6864 section 4.1).
 #[inline(always)]
-fn ipv4_header(source: &Address, target: &Address, total_len: u16) -> [u8; IPV4_HEADER_LEN] {
+pub(super) fn ipv4_header(source: u32, target: u32, total_len: u16) -> [u8; IPV4_HEADER_LEN] {
     const VERSION_AND_LENGTH: u64 = 0x45;
     const DONT_FRAGMENT: u64 = 0x4000;
-    let target = u32::from_be_bytes(target.v4_octets());
     let first = VERSION_AND_LENGTH << 56 | u64::from(total_len) << 32 | DONT_FRAGMENT;
-    let second = u64::from(HOP_LIMIT) << 56
-        | u64::from(checksum::TCP) << 48
-        | u64::from(u32::from_be_bytes(source.v4_octets()));
+    let second = u64::from(HOP_LIMIT) << 56 | u64::from(checksum::TCP) << 48 | u64::from(source);
     let sum = Sum::default().plus_long(first).plus_long(second).plus(target);
     let second = second | u64::from(sum.checksum()) << 32;
     join(first, second, target)
@@ -129,7 +128,7 @@ fn tcp_header(segment: &Outgoing<'_>, options_len: usize, sum: Sum) -> [u8; TCP_
 
 /// Twenty bytes in network order.
 #[inline(always)]
-fn join(first: u64, second: u64, third: u32) -> [u8; 20] {
+pub(super) fn join(first: u64, second: u64, third: u32) -> [u8; 20] {
     let mut bytes = [0; 20];
     bytes[..8].copy_from_slice(&first.to_be_bytes());
     bytes[8..16].copy_from_slice(&second.to_be_bytes());

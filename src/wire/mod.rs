@@ -8,6 +8,7 @@
 //! - [`seq`]: sequence numbers
 //! - [`ethernet`]: Ethernet headers with up to two VLAN tags
 //! - [`packet`]: one pass over a frame, down to a TCP segment or a control message
+//! - [`plain`]: the segments of idle connections, read and written in one piece
 //! - [`icmp_error`]: ICMP errors, and the TCP segments that they quote
 //! - [`emit`]: writing a TCP segment; [`neighbor`]: writing ARP and neighbour discovery
 
@@ -18,4 +19,5 @@ pub mod ethernet;
 pub mod icmp_error;
 pub mod neighbor;
 pub mod packet;
+pub mod plain;
 pub mod seq;

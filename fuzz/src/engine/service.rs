@@ -4,12 +4,15 @@ use tenmil::conn::slab::ConnId;
 use tenmil::service::builtin::Builtins;
 use tenmil::service::{Context, Service, ServiceState};
 use tenmil::tcp::CloseReason;
+use tenmil::tcp::keepalive::{Keepalive, Profile};
+use tenmil::time::{Duration, Instant};
 
 /// Connections at once, at most.
 pub(super) const CONNECTIONS_MAX: u32 = 12;
 
 /// The tag of connections whose service does what the peer's bytes say: leaves some unread, answers
-/// more than it got, closes, or stays when the peer has closed.
+/// more than it got, closes, or stays when the peer has closed; waits for room, wants to be woken, or
+/// ends the connection.
 pub(super) const ERRATIC: u8 = 3;
 
 /// The built-in services and an erratic one.
@@ -25,6 +28,43 @@ pub(super) struct Checked {
 }
 
 impl Checked {
+    /// What one byte of the peer's has the service ask for.
+    fn ask(&mut self, conn: &mut Context<'_>, byte: u8) {
+        conn.state()[1] = byte;
+        if byte & 1 != 0 {
+            conn.want_room();
+        }
+        match byte >> 1 & 3 {
+            0 => {}
+            1 => conn.wake_after(Duration::from_millis(u64::from(byte) * 50)),
+            2 => conn.wake_at(Instant::ZERO),
+            _ => conn.no_wake(),
+        }
+        match byte >> 3 {
+            1 => conn.abort(),
+            2 => conn.close_for(CloseReason::Idle),
+            3 => conn.abort_for(CloseReason::ProtocolError),
+            4..8 => {
+                let seconds = Duration::from_secs(u64::from(byte >> 3));
+                let keepalive = Keepalive::new(seconds, seconds, 2).ok();
+                conn.set_keepalive(Profile { keepalive, user_timeout: None });
+            }
+            _ => {}
+        }
+    }
+
+    /// The service is woken, or offered room: it sends, and asks for the same again, for a while.
+    fn go_on(&mut self, conn: &mut Context<'_>) {
+        assert!(self.is_open(conn.id()), "no call outside of a connection's life");
+        assert_eq!(conn.tag(), ERRATIC, "who has not asked is not called");
+        let [_, byte, left, ..] = *conn.state();
+        conn.send(&[b'g'; 500][..usize::from(byte) * 2 % 500]);
+        if left > 0 {
+            conn.state()[2] = left - 1;
+            self.ask(conn, byte);
+        }
+    }
+
     fn is_open(&self, id: ConnId) -> bool {
         self.open[id.index() as usize] == Some(id)
     }
@@ -52,6 +92,11 @@ impl Service for Checked {
         (0..first >> 4).for_each(|_| {
             conn.send(&[b'e'; 300]);
         });
+        if let Some(&second) = bytes.get(1) {
+            // How often it may still go on.
+            conn.state()[2] = 20;
+            self.ask(conn, second);
+        }
         if first & 1 != 0 {
             conn.close();
         }
@@ -62,6 +107,15 @@ impl Service for Checked {
             2 => usize::MAX,
             _ => bytes.len(),
         }
+    }
+
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        self.go_on(conn);
+    }
+
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        assert!(conn.room() > 0, "there is room");
+        self.go_on(conn);
     }
 
     fn on_peer_close(&mut self, conn: &mut Context<'_>) {
