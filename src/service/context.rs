@@ -24,6 +24,8 @@ pub(crate) struct Answer {
     pub(crate) written: usize,
     /// The FIN is to follow.
     pub(crate) closing: bool,
+    /// What the peer still sends is to be taken and forgotten.
+    pub(crate) lingering: bool,
     /// Why this host closes, if the service says so.
     pub(crate) reason: Option<CloseReason>,
     /// The connection is to be reset at once; [`Answer::closing`] is set too.
@@ -144,6 +146,14 @@ impl Context<'_> {
     /// with a reset.
     pub fn close(&mut self) {
         self.answer.closing = true;
+    }
+
+    /// Closes as [`Context::close`] does, but what the peer still sends is taken and forgotten, until it
+    /// closes too, or for a minute: a reset could reach it before it has read what was sent (RFC 9112
+    /// section 9.6).
+    pub fn close_and_linger(&mut self) {
+        self.answer.lingering = true;
+        self.close();
     }
 
     /// Closes as [`Context::close`] does, and has the end counted under `reason`, however the peer

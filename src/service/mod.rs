@@ -10,11 +10,10 @@
 //! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
 //! - [`http`]: HTTP/1.0 and 1.1: files and a health check
-//! - `by_hand`: tests only: a connection without an engine
+//! - [`by_hand`]: for tests: a connection without an engine
 
 pub mod builtin;
-#[cfg(test)]
-pub(crate) mod by_hand;
+pub mod by_hand;
 mod context;
 pub mod discard;
 pub mod echo;

@@ -31,6 +31,7 @@ mod harness;
 mod icmp;
 mod keepalive;
 mod limits;
+mod lingering;
 mod lost;
 mod passive;
 mod paths;

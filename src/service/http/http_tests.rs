@@ -4,7 +4,6 @@ use super::memory_files::MemoryFiles;
 use super::*;
 use crate::service::by_hand::ByHand;
 use crate::time::Instant;
-use proptest::prelude::*;
 
 /// More than any room.
 const BIG: usize = 200_000;
@@ -26,82 +25,58 @@ fn files() -> MemoryFiles {
     ])
 }
 
-/// A connection of a service, with what its client has sent and it has not read.
-struct Peer {
-    http: Http,
-    files: MemoryFiles,
-    hand: ByHand,
-    unread: Vec<u8>,
-    wants_room: bool,
+/// A connection of a service, and the files that it serves.
+pub(super) struct Peer {
+    pub(super) http: Http,
+    pub(super) files: MemoryFiles,
+    pub(super) hand: ByHand,
 }
 
 impl Peer {
-    fn new(setup: &Setup) -> Peer {
+    pub(super) fn new(setup: &Setup) -> Peer {
         let files = files();
         let mut http = Http::new(setup, Box::new(files.clone()));
         let mut hand = ByHand::new(Instant::from_millis(1_000_000));
         hand.call(1460, |conn| http.on_open(conn));
-        Peer { http, files, hand, unread: Vec::new(), wants_room: false }
+        Peer { http, files, hand }
     }
 
     /// The default, with an echo.
-    fn standard() -> Peer {
+    pub(super) fn standard() -> Peer {
         Peer::new(&Setup { echo: true, ..Setup::default() })
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.hand.asked.closing
     }
 
-    /// One more piece comes, and the service gets `room` again and again, as long as it does something
-    /// with it.
-    fn feed(&mut self, piece: &[u8], room: usize) {
-        self.unread.extend_from_slice(piece);
-        loop {
-            let before = (self.unread.len(), self.hand.sent.len());
-            self.step(room);
-            if self.is_over() || before == (self.unread.len(), self.hand.sent.len()) {
-                return;
-            }
-        }
-    }
-
-    fn step(&mut self, room: usize) {
-        self.wants_room |= self.hand.asked.wants_room;
-        if self.wants_room && !self.is_over() {
-            self.hand.call(room, |conn| self.http.on_room(conn));
-            self.wants_room = self.hand.asked.wants_room;
-        }
-        if !self.unread.is_empty() && !self.is_over() {
-            let consumed = self.hand.feed(&mut self.http, &self.unread, room);
-            self.unread.drain(..consumed);
-            self.wants_room |= self.hand.asked.wants_room;
-        }
+    /// One more piece comes, and the service gets `room` for it.
+    pub(super) fn feed(&mut self, piece: &[u8], room: usize) {
+        self.hand.receive(&mut self.http, piece, room);
     }
 
     /// What is sent in answer to `request`, all at once.
-    fn say(&mut self, request: &str) -> String {
+    pub(super) fn say(&mut self, request: &str) -> String {
         self.hand.sent.clear();
         self.feed(request.as_bytes(), 65_535);
         String::from_utf8_lossy(&self.hand.sent).into_owned()
     }
 
-    fn close(&mut self) {
-        self.wants_room |= self.hand.asked.wants_room;
+    pub(super) fn close(&mut self) {
         self.hand.call(1460, |conn| self.http.on_peer_close(conn));
     }
 
     /// Time passes until the service is woken.
-    fn wake(&mut self, room: usize) {
+    pub(super) fn wake(&mut self, room: usize) {
         self.hand.wake(&mut self.http, room);
     }
 
-    fn wakes_in(&self) -> Option<Duration> {
+    pub(super) fn wakes_in(&self) -> Option<Duration> {
         self.hand.wake.map(|at| at.since(self.hand.now))
     }
 
     /// Nothing is left of it.
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         let (id, state) = (self.hand.id, self.hand.state);
         self.http.on_close(id, 0, state, CloseReason::ClosedByPeer);
         assert_eq!((self.files.open_len(), self.http.transfers()), (0, 0));
@@ -409,7 +384,7 @@ fn when_every_place_is_taken_503_says_so() {
     let mut peer = Peer::new(&Setup { transfers_max: 1, ..Setup::default() });
     let mut other = ByHand::new(peer.hand.now);
     other.feed(&mut peer.http, b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n", 2_900);
-    assert!(other.asked.wants_room);
+    assert!(other.wants_room);
     let answer = peer.say("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(
         answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 1\r\n"),
@@ -421,79 +396,6 @@ fn when_every_place_is_taken_503_says_so() {
     assert!(answer.starts_with("HTTP/1.1 503 ") && peer.is_over(), "{answer}");
     peer.http.on_close(other.id, 0, other.state, CloseReason::ClosedByPeer);
     peer.end();
-}
-
-#[test]
-fn silence_ends_a_connection() {
-    let secs = Duration::from_secs;
-    // Between requests, an orderly end without a word.
-    let mut peer = Peer::standard();
-    assert!(peer.wakes_in() >= Some(secs(75)));
-    peer.hand.now = peer.hand.now + secs(50);
-    peer.say("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
-    peer.hand.sent.clear();
-    peer.wake(1460);
-    assert!(!peer.is_over() && peer.wakes_in() > Some(secs(49)));
-    peer.wake(1460);
-    assert!(peer.is_over() && peer.hand.sent.is_empty() && !peer.hand.asked.aborting);
-    assert_eq!(peer.http.counters().idle, 1);
-
-    // Inside of a head: 408. More of the head does not help.
-    let mut peer = Peer::standard();
-    for byte in "GET / HTTP/1.1\r\nHo".chars() {
-        peer.say(&byte.to_string());
-        peer.hand.now = peer.hand.now + secs(3);
-    }
-    assert!(peer.wakes_in() < Some(secs(10)));
-    peer.wake(1460);
-    let answer = String::from_utf8_lossy(&peer.hand.sent).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n") && peer.is_over(), "{answer}");
-    peer.end();
-
-    // Inside of a content: 408 too, unless it is being answered already; more of it does help.
-    for (path, is_answered) in [("/a.txt", false), ("/echo", true)] {
-        let mut peer = Peer::standard();
-        peer.say(&format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1"));
-        peer.hand.now = peer.hand.now + secs(59);
-        peer.say("2");
-        peer.wake(1460);
-        assert!(!peer.is_over());
-        peer.hand.sent.clear();
-        peer.wake(1460);
-        let is_408 = peer.hand.sent.starts_with(b"HTTP/1.1 408 ");
-        assert_eq!((is_408, peer.hand.asked.aborting), (!is_answered, is_answered));
-        peer.end();
-    }
-}
-
-#[test]
-fn who_takes_nothing_of_an_answer_is_reset() {
-    let mut peer = Peer::standard();
-    peer.hand.feed(&mut peer.http, b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n", 2_900);
-    peer.hand.now = peer.hand.now + Duration::from_secs(59);
-    peer.step(100);
-    peer.wake(0);
-    assert!(!peer.is_over(), "it has taken some");
-    peer.wake(0);
-    assert!(peer.hand.asked.aborting && peer.http.counters().aborted == 1);
-    peer.end();
-    // So is who does not read the answers to what it has pipelined.
-    let mut peer = Peer::standard();
-    peer.hand.feed(&mut peer.http, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 20);
-    peer.wake(20);
-    assert!(peer.hand.asked.aborting);
-    peer.end();
-}
-
-#[test]
-fn without_an_idle_timeout_silence_is_golden() {
-    let mut peer = Peer::new(&Setup { idle_timeout: None, ..Setup::default() });
-    assert_eq!(peer.wakes_in(), None);
-    peer.say("GET / HTTP/1.1\r\nHo");
-    assert!(peer.wakes_in() > Some(Duration::from_secs(59)), "but not in a request");
-    let answer = peer.say("st: a\r\nConnection: keep-alive\r\n\r\n");
-    assert!(answer.contains("\r\nKeep-Alive: max=999\r\n"), "{answer}");
-    assert_eq!(peer.wakes_in(), None);
 }
 
 #[test]
@@ -556,83 +458,4 @@ fn no_reply_is_longer_than_what_is_kept_free_for_it() {
             assert!(text.len() + CONTINUE.len() <= REPLY_MAX, "{}: {text}", text.len());
         }
     }
-}
-
-/// Several requests, good and bad ones.
-fn any_requests() -> impl Strategy<Value = Vec<u8>> {
-    let request = prop_oneof![
-        4 => Just("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
-        2 => Just("GET /a.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=1-3\r\n\r\n".to_owned()),
-        2 => Just("HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".to_owned()),
-        1 => Just("GET /big HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
-        1 => Just("GET /dir HTTP/1.1\r\nHost: a\r\n\r\n\r\n".to_owned()),
-        2 => Just("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nGET / HTTP/1".to_owned()),
-        2 => Just("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
-                   3;x\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nX: y\r\n\r\n".to_owned()),
-        2 => Just("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd".to_owned()),
-        1 => Just("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx".to_owned()),
-        2 => super::head::tests::any_head(),
-    ];
-    proptest::collection::vec(request, 1..6).prop_map(|requests| requests.concat().into_bytes())
-}
-
-/// All that is answered to `bytes`, cut at `cuts`, with `rooms` in turn, and how it ended.
-fn converse(bytes: &[u8], cuts: &[usize], rooms: &[usize]) -> (Vec<u8>, bool, bool, Place) {
-    let mut peer = Peer::standard();
-    let mut rooms = rooms.iter().copied().cycle();
-    let mut at = 0;
-    for &cut in cuts.iter().chain([&bytes.len()]) {
-        peer.feed(&bytes[at..cut], rooms.next().expect("endless"));
-        at = cut;
-    }
-    // Some was left for another room.
-    (0..8).for_each(|_| peer.feed(b"", 65_535));
-    let place = Place::of(peer.hand.state);
-    let ended = (peer.hand.sent.clone(), peer.is_over(), peer.hand.asked.aborting, place);
-    peer.end();
-    ended
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn any_cuts_and_any_room_give_the_same_answers(
-        bytes in any_requests(),
-        cuts in proptest::collection::btree_set(0usize..400, 0..20),
-        rooms in proptest::collection::vec(prop_oneof![0usize..3_000, Just(65_535)], 1..6),
-    ) {
-        let cuts: Vec<usize> = cuts.into_iter().filter(|&cut| cut < bytes.len()).collect();
-        let whole = converse(&bytes, &[], &[65_535]);
-        // Not what it was: that may be long.
-        prop_assert!(converse(&bytes, &cuts, &rooms) == whole);
-    }
-
-    #[test]
-    fn nothing_panics_or_is_left_behind(
-        pieces in proptest::collection::vec(prop_oneof![any_requests(), any::<Vec<u8>>()], 1..5),
-        room in 0usize..4_000,
-    ) {
-        let mut peer = Peer::standard();
-        for piece in pieces {
-            peer.feed(&piece, room);
-        }
-        peer.end();
-    }
-}
-
-#[test]
-fn every_single_cut_gives_the_same_answers() {
-    let bytes = b"\r\nGET /a.txt HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\n\
-                  Transfer-Encoding: chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n0\r\nX: y\r\n\r\n\
-                  POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nxyz\
-                  GET / HTTP/1.2\r\nHost: a\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n";
-    let whole = converse(bytes, &[], &[65_535]);
-    let answers = String::from_utf8_lossy(&whole.0);
-    assert_eq!((answers.matches("HTTP/1.1 200 OK").count(), whole.1), (3, true), "{answers}");
-    for cut in 0..bytes.len() {
-        assert_eq!(converse(bytes, &[cut], &[65_535]), whole, "cut at {cut}");
-    }
-    let every: Vec<usize> = (0..bytes.len()).collect();
-    assert_eq!(converse(bytes, &every, &[600]), whole);
 }

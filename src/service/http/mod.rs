@@ -12,6 +12,7 @@
 //! - [`files`]: where files come from
 //! - `reply`, [`status`]: what is answered
 //! - `transfers`: what is underway
+//! - `patience`: how long what is waited for
 //! - [`counters`]: what happened
 
 mod body;
@@ -23,6 +24,7 @@ mod head;
 mod media;
 #[cfg(test)]
 pub(crate) mod memory_files;
+mod patience;
 mod reply;
 mod resource;
 pub mod setup;
@@ -348,7 +350,7 @@ impl Http {
         match exchange.after {
             After::Close => {
                 Place::Closed.store(conn);
-                conn.close();
+                conn.close_and_linger();
             }
             After::Persist | After::SayKeepAlive { .. } => {
                 let since = Tick::of(conn.now());
@@ -362,66 +364,6 @@ impl Http {
         if let Some(file) = self.transfers.remove(index).and_then(|transfer| transfer.stage.file())
         {
             self.resources.files.close(file);
-        }
-    }
-
-    /// When the patience with a connection ends, if it does.
-    fn deadline(&self, place: Place) -> Option<Tick> {
-        match place {
-            Place::Idle { since, .. } => Some(since.after(self.setup.idle_timeout?)),
-            Place::Reading { since, .. } => Some(since.after(self.setup.request_timeout)),
-            Place::Busy(index) => {
-                Some(self.transfers.get(index)?.since.after(self.setup.request_timeout))
-            }
-            Place::Closed => None,
-        }
-    }
-
-    fn is_on_disk(&self, place: Place) -> bool {
-        let Place::Busy(index) = place else { return false };
-        let stage = self.transfers.get(index).map(|transfer| &transfer.stage);
-        matches!(stage, Some(Stage::Sending { on_disk: true, .. }))
-    }
-
-    /// Asks to be woken when the patience with a connection ends, which was `before` this call what it
-    /// may still be. What only becomes later is looked at when it is time.
-    fn arm(&self, conn: &mut Context<'_>, before: Place) {
-        let place = Place::load(conn);
-        if place.is_idle() != before.is_idle() && !self.is_on_disk(place) {
-            self.wake(conn, place);
-        }
-    }
-
-    fn wake(&self, conn: &mut Context<'_>, place: Place) {
-        match self.deadline(place) {
-            Some(deadline) => conn.wake_at(deadline.start(conn.now())),
-            None => conn.no_wake(),
-        }
-    }
-
-    /// The patience with a connection has ended.
-    fn expire(&mut self, conn: &mut Context<'_>, place: Place) {
-        let (requests, is_answered) = match place {
-            Place::Closed => return,
-            Place::Idle { .. } => {
-                // RFC 9112 section 9.5: "a graceful close on the connection"; no request is refused.
-                self.counters.idle += 1;
-                Place::Closed.store(conn);
-                return conn.close();
-            }
-            Place::Reading { requests, .. } => (requests, false),
-            Place::Busy(index) => {
-                let transfer = self.transfers.get(index);
-                let is_answered = transfer.is_none_or(|transfer| transfer.stage.is_answered());
-                self.release(index);
-                (0, is_answered)
-            }
-        };
-        Place::Closed.store(conn);
-        let exchange = Exchange { requests, is_head: false, after: After::Close };
-        if is_answered || !self.answer(conn, Reply::of(Status::RequestTimeout), exchange, None) {
-            self.counters.aborted += 1;
-            conn.abort();
         }
     }
 }
@@ -534,3 +476,8 @@ fn send_chunk(conn: &mut Context<'_>, content: &[u8]) {
 #[cfg(test)]
 #[path = "http_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod patience_tests;
+#[cfg(test)]
+mod pieces_tests;
