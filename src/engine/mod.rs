@@ -112,6 +112,9 @@ pub struct Engine<S> {
     challenges: Quota,
     pings: Quota,
     batch: ingress::Batch,
+    /// Whether plain segments go the whole way, too.
+    #[cfg(test)]
+    goes_whole_way: bool,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
 }
@@ -161,6 +164,8 @@ impl<S: Service> Engine<S> {
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
             pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
             batch: ingress::Batch::new(),
+            #[cfg(test)]
+            goes_whole_way: false,
             scratch: vec![0; usize::from(answer_max)].into(),
             service,
             config,

@@ -37,6 +37,10 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
+        #[cfg(test)]
+        if self.goes_whole_way {
+            return self.on_segment(slot, frame, &plain.to_segment(), now, output);
+        }
         let conn = &self.table.slab[slot];
         let role = self.role(slot, conn, plain);
         // Almost every one comes along the path; to follow one that does not is not for here.
@@ -119,10 +123,11 @@ impl<S: Service> Engine<S> {
     /// Takes an acknowledgment of all that is in flight.
     #[inline(always)]
     fn take_whole_flight(&mut self, slot: u32, plain: &Plain, now: Instant) {
+        self.table.slab[slot].snd_una = plain.ack;
+        self.drop_flight(slot);
         let conn = &mut self.table.slab[slot];
-        (conn.snd_una, conn.snd_wnd) = (plain.ack, plain.window);
+        conn.snd_wnd = plain.window;
         (conn.touched, conn.attempts) = (Tick::of(now), 0);
         conn.clear(CHALLENGED);
-        self.drop_flight(slot);
     }
 }

@@ -11,6 +11,7 @@
 //! - `gateways`: peers off the link; `paths`: changed hardware addresses; `claims`: own addresses
 //! - `sources`: addresses that no host sends from
 //! - `control`: ARP, NDP, ping; `command`: send and close
+//! - `plain`: the short way of plain segments against the whole way
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `simultaneous`: SYNs that cross
 //! - `wakes`, `room`: what services wait for
@@ -36,6 +37,7 @@ mod lost;
 mod passive;
 mod paths;
 mod peer;
+mod plain;
 mod prefixes;
 mod promotion;
 mod room;
