@@ -1,6 +1,7 @@
 //! Silence, and what it ends.
 
 use super::tests::Peer;
+use crate::service::Service as _;
 use crate::service::http::Setup;
 use crate::time::Duration;
 
