@@ -188,6 +188,9 @@ mod tests {
         let error = "echo://10.77.0.1:7?keepalive=off".parse::<TargetUrl>().unwrap_err();
         assert!(error.to_string().contains("for listeners"), "{error}");
         let error = "finger://10.77.0.1:79".parse::<ListenUrl>().unwrap_err().to_string();
-        assert_eq!(error, "unknown service 'finger': there are echo, discard, line and http");
+        assert_eq!(
+            error,
+            "unknown service 'finger': there are echo, discard, line, http, ws and dubbo"
+        );
     }
 }

@@ -117,6 +117,8 @@ pub struct Engine<S> {
     goes_whole_way: bool,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
+    /// Where what a promoted connection has not read is joined, when it lies in two pieces.
+    joined: Box<[u8]>,
 }
 
 impl<S: Service> Engine<S> {
@@ -137,7 +139,10 @@ impl<S: Service> Engine<S> {
     pub fn try_new(config: Config, service: S, now: Instant) -> Result<Engine<S>, OutOfMemory> {
         let tick = Tick::of(now);
         let promoted = Pool::new(config.promoted_max, config.promoted_buffer, config.mtu);
-        let answer_max = if config.promoted_max > 0 { promoted.buffer() } else { FLIGHT_LEN_MAX };
+        let (answer_max, joined_max) = match config.promoted_max {
+            0 => (FLIGHT_LEN_MAX, 0),
+            _ => (promoted.buffer(), promoted.buffer()),
+        };
         Ok(Engine {
             locals: Locals::new(
                 config.owned.clone(),
@@ -167,6 +172,7 @@ impl<S: Service> Engine<S> {
             #[cfg(test)]
             goes_whole_way: false,
             scratch: vec![0; usize::from(answer_max)].into(),
+            joined: vec![0; usize::from(joined_max)].into(),
             service,
             config,
         })

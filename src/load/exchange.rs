@@ -3,43 +3,43 @@
 //! Both follow from the connection's slot and from when the heartbeat was due, so that an answer can be
 //! checked byte for byte with nothing but the record.
 
+use super::response;
 use crate::service::builtin::Builtin;
+use crate::service::dubbo;
 use crate::service::line::{PING, PONG};
+use crate::service::ws;
+use crate::service::ws::frame::{CONTROL_LEN_MAX, HEADER_LEN_MAX, Mask, Opcode};
 
-/// The longest message, in bytes.
-const LEN_MAX: usize = 16;
+/// The longest heartbeat, in bytes.
+const LEN_MAX: usize = 40;
 
-/// What one side says.
+/// How long a stamp is, in bytes.
+const STAMP_LEN: usize = 16;
+
+/// What one side says, of `N` bytes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message {
-    bytes: [u8; LEN_MAX],
+pub struct Message<const N: usize = LEN_MAX> {
+    bytes: [u8; N],
     len: usize,
 }
 
-impl Message {
+impl<const N: usize> Message<N> {
     /// Nothing.
-    const NONE: Message = Message { bytes: [0; LEN_MAX], len: 0 };
+    pub(super) const NONE: Message<N> = Message { bytes: [0; N], len: 0 };
 
-    const fn new(text: &[u8]) -> Message {
+    /// All of `parts`, which have no more than `N` bytes.
+    pub(super) fn of(parts: &[&[u8]]) -> Message<N> {
         let mut message = Message::NONE;
-        message.bytes.split_at_mut(text.len()).0.copy_from_slice(text);
-        message.len = text.len();
-        message
-    }
-
-    /// Different for each connection and each heartbeat: an answer to another is a wrong one.
-    fn stamp(slot: u32, due_us: u32) -> Message {
-        let mut message = Message { len: LEN_MAX, ..Message::NONE };
-        let stamp = u64::from(slot) << 32 | u64::from(due_us);
-        for (at, byte) in message.bytes.iter_mut().enumerate() {
-            let digit = usize::try_from(stamp >> (60 - 4 * at) & 0xf).unwrap_or(0);
-            *byte = b"0123456789abcdef"[digit];
+        for part in parts {
+            let end = message.len + part.len();
+            message.bytes[message.len..end].copy_from_slice(part);
+            message.len = end;
         }
         message
     }
 }
 
-impl core::ops::Deref for Message {
+impl<const N: usize> core::ops::Deref for Message<N> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -47,23 +47,118 @@ impl core::ops::Deref for Message {
     }
 }
 
+/// Different for each connection and each heartbeat: an answer to another is a wrong one.
+pub(super) fn stamp(slot: u32, due_us: u32) -> [u8; STAMP_LEN] {
+    let number = number(slot, due_us);
+    core::array::from_fn(|at| {
+        let digit = usize::try_from(number >> (60 - 4 * at) & 0xf).unwrap_or(0);
+        b"0123456789abcdef"[digit]
+    })
+}
+
+/// The same as a number.
+fn number(slot: u32, due_us: u32) -> u64 {
+    u64::from(slot) << 32 | u64::from(due_us)
+}
+
 /// What is sent on the connection in `slot` for the heartbeat due at `due_us`; empty where `service`
 /// never answers, so that nothing is sent.
 pub fn request(service: Builtin, slot: u32, due_us: u32) -> Message {
     match service {
-        Builtin::Line => Message::new(PING),
-        Builtin::Echo => Message::stamp(slot, due_us),
-        Builtin::Discard | Builtin::Http => Message::NONE,
+        Builtin::Line => Message::of(&[PING]),
+        Builtin::Echo => Message::of(&[&stamp(slot, due_us)]),
+        Builtin::Discard => Message::NONE,
+        Builtin::Http => Message::of(&[response::REQUEST]),
+        Builtin::Ws => masked(Opcode::Ping, &stamp(slot, due_us), due_us),
+        Builtin::Dubbo => Message::of(&[&dubbo::frame::Short::heartbeat(number(slot, due_us))]),
     }
 }
 
-/// What must come back for that.
+/// What must come back for that, to the byte; empty where that differs: see [`response`].
 pub fn answer(service: Builtin, slot: u32, due_us: u32) -> Message {
     match service {
-        Builtin::Line => Message::new(PONG),
-        Builtin::Echo => Message::stamp(slot, due_us),
+        Builtin::Line => Message::of(&[PONG]),
+        Builtin::Echo => Message::of(&[&stamp(slot, due_us)]),
         Builtin::Discard | Builtin::Http => Message::NONE,
+        Builtin::Ws => {
+            let mut header = [0; HEADER_LEN_MAX];
+            let len = ws::frame::Header::server(true, Opcode::Pong, STAMP_LEN).emit(&mut header);
+            Message::of(&[&header[..len], &stamp(slot, due_us)])
+        }
+        Builtin::Dubbo => Message::of(&[&alive(number(slot, due_us))]),
     }
+}
+
+/// The longest answer to what a server says unasked, in bytes.
+const REPLY_LEN_MAX: usize = 6 + CONTROL_LEN_MAX;
+
+/// What a server may say unasked, between its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// This is none of it.
+    Nothing,
+    /// It may be, when more has come.
+    Wait,
+    /// A heartbeat of its own, so many bytes long, and the answer to it.
+    Heartbeat(usize, Message<REPLY_LEN_MAX>),
+}
+
+/// Judges the beginning of what a server says.
+pub fn unasked(service: Builtin, bytes: &[u8]) -> Unasked {
+    match service {
+        Builtin::Line | Builtin::Echo | Builtin::Discard | Builtin::Http => Unasked::Nothing,
+        Builtin::Ws => ping(bytes),
+        Builtin::Dubbo => heartbeat(bytes),
+    }
+}
+
+/// A server's ping is answered with its payload (RFC 6455 section 5.5.3).
+fn ping(bytes: &[u8]) -> Unasked {
+    match ws::frame::Header::parse(bytes) {
+        Ok(Some((header, at))) if header.opcode == Opcode::Ping && header.mask.is_none() => {
+            let end = at + usize::try_from(header.len).unwrap_or(CONTROL_LEN_MAX);
+            match bytes.get(at..end) {
+                Some(payload) => Unasked::Heartbeat(end, masked(Opcode::Pong, payload, 0)),
+                None => Unasked::Wait,
+            }
+        }
+        Ok(None) => Unasked::Wait,
+        Ok(Some(_)) | Err(_) => Unasked::Nothing,
+    }
+}
+
+/// A server's heartbeat in Hessian 2 is answered with its number.
+fn heartbeat(bytes: &[u8]) -> Unasked {
+    use dubbo::frame::{HEADER_LEN, Header, Short};
+    let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return Unasked::Wait };
+    let Some(Header { id, .. }) = Header::parse(header) else { return Unasked::Nothing };
+    let asked = Short::heartbeat(id);
+    match bytes.get(..asked.len()) {
+        Some(bytes) if *bytes == *asked => {
+            Unasked::Heartbeat(asked.len(), Message::of(&[&alive(id)]))
+        }
+        Some(_) => Unasked::Nothing,
+        None => Unasked::Wait,
+    }
+}
+
+fn alive(id: u64) -> dubbo::frame::Short {
+    let null = dubbo::frame::null(dubbo::frame::HESSIAN2).unwrap_or_default();
+    dubbo::frame::Short::alive(dubbo::frame::HESSIAN2, id, null)
+}
+
+/// A client's control frame. Clients mask with what nobody can foresee, lest what others make them
+/// send looks like HTTP to a proxy (RFC 6455 section 10.3); nobody else chooses what is sent here.
+fn masked<const N: usize>(opcode: Opcode, payload: &[u8], mask: u32) -> Message<N> {
+    let mask = Mask(mask.to_be_bytes());
+    let len = u64::try_from(payload.len()).unwrap_or(0);
+    let mut header = [0; HEADER_LEN_MAX];
+    let header_len =
+        ws::frame::Header { fin: true, opcode, mask: Some(mask), len }.emit(&mut header);
+    let mut masked = [0; CONTROL_LEN_MAX];
+    let masked = &mut masked[..payload.len()];
+    let _ = mask.apply(payload, masked);
+    Message::of(&[&header[..header_len], masked])
 }
 
 #[cfg(test)]
@@ -79,7 +174,43 @@ mod tests {
         for (slot, due) in [(0, 0), (u32::MAX, u32::MAX), (7, 9)] {
             assert_eq!(request(Builtin::Echo, slot, due), answer(Builtin::Echo, slot, due));
         }
-        assert_ne!(request(Builtin::Echo, 1, 2), request(Builtin::Echo, 2, 2));
-        assert_ne!(request(Builtin::Echo, 1, 2), request(Builtin::Echo, 1, 3));
+        assert_eq!(&*request(Builtin::Ws, 0xabc, 0), b"\x89\x90\x00\x00\x00\x0000000abc00000000");
+        assert_eq!(&*answer(Builtin::Ws, 0xabc, 0x1234_5678), b"\x8a\x1000000abc12345678");
+        let heartbeat = b"\xda\xbb\xe2\x00\x00\x00\x0a\xbc\x12\x34\x56\x78\x00\x00\x00\x01N";
+        assert_eq!(&*request(Builtin::Dubbo, 0xabc, 0x1234_5678), heartbeat);
+        let alive = b"\xda\xbb\x22\x14\x00\x00\x0a\xbc\x12\x34\x56\x78\x00\x00\x00\x01N";
+        assert_eq!(&*answer(Builtin::Dubbo, 0xabc, 0x1234_5678), alive);
+    }
+
+    #[test]
+    fn each_heartbeat_is_another() {
+        for service in [Builtin::Echo, Builtin::Ws, Builtin::Dubbo] {
+            assert_ne!(request(service, 1, 2), request(service, 2, 2));
+            assert_ne!(request(service, 1, 2), request(service, 1, 3));
+            assert_ne!(answer(service, 1, 2), answer(service, 1, 3));
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_unasked_is_answered_when_it_is_whole() {
+        let heartbeat = b"\xda\xbb\xe2\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x01N";
+        let alive = b"\xda\xbb\x22\x14\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x01N";
+        for (service, said, answer) in [
+            (Builtin::Ws, &b"\x89\x00"[..], &b"\x8a\x80\0\0\0\0"[..]),
+            (Builtin::Ws, b"\x89\x03abc", b"\x8a\x83\0\0\0\0abc"),
+            (Builtin::Dubbo, heartbeat, alive),
+        ] {
+            for cut in 0..said.len() {
+                assert_eq!(unasked(service, &said[..cut]), Unasked::Wait, "cut to {cut}");
+            }
+            let more = [said, b"more"].concat();
+            assert_eq!(
+                unasked(service, &more),
+                Unasked::Heartbeat(said.len(), Message::of(&[answer]))
+            );
+        }
+        assert_eq!(unasked(Builtin::Ws, &answer(Builtin::Ws, 1, 2)), Unasked::Nothing);
+        assert_eq!(unasked(Builtin::Dubbo, &answer(Builtin::Dubbo, 1, 2)), Unasked::Nothing);
+        assert_eq!(unasked(Builtin::Line, PONG), Unasked::Nothing);
     }
 }

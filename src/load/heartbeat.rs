@@ -1,6 +1,8 @@
 //! The client's side of the services: checks every answer byte for byte.
 
-use super::exchange;
+use super::exchange::{self, Unasked};
+use super::greeting::{self, Welcome};
+use super::response;
 use crate::conn::slab::ConnId;
 use crate::service::builtin::Builtin;
 use crate::service::{Context, Service, ServiceState};
@@ -161,33 +163,142 @@ impl Heartbeat {
     }
 }
 
+impl Heartbeat {
+    /// The connection is ready for heartbeats.
+    fn open(&mut self, client: &mut Client, now: Instant) {
+        self.opened += 1;
+        self.connect_latency.saturating_record(client.latency_us(now));
+        client.open = true;
+    }
+
+    /// Says what is said first, and asks for room if there is too little.
+    fn greet(&mut self, conn: &mut Context<'_>) {
+        let mut client = Client::load(*conn.state());
+        let (service, slot) = (Builtin::of_tag(conn.tag()), conn.id().index());
+        let greeting = greeting::greeting(service, slot, client.due_us);
+        if greeting.is_empty() {
+            self.open(&mut client, conn.now());
+            *conn.state() = client.store();
+        } else if conn.room() >= greeting.len() {
+            conn.send(&greeting);
+        } else {
+            conn.want_room();
+        }
+    }
+
+    /// Takes what comes before the connection is open; returns how many bytes that were.
+    fn take_welcome(
+        &mut self,
+        conn: &mut Context<'_>,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Option<usize> {
+        let (service, slot) = (Builtin::of_tag(conn.tag()), conn.id().index());
+        match greeting::welcome(service, slot, client.due_us, bytes) {
+            Welcome::Wait => None,
+            Welcome::Came(len) => {
+                self.open(client, conn.now());
+                Some(len)
+            }
+            Welcome::Wrong => {
+                self.wrong += 1;
+                conn.close_for(CloseReason::ProtocolError);
+                Some(bytes.len())
+            }
+        }
+    }
+
+    /// Answers what the server says unasked at the beginning of `bytes`; returns how many bytes that
+    /// was, none if that cannot be said yet.
+    fn reply(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
+        match exchange::unasked(Builtin::of_tag(conn.tag()), bytes) {
+            Unasked::Nothing => Some(0),
+            Unasked::Heartbeat(len, reply) if conn.room() >= reply.len() => {
+                conn.send(&reply);
+                Some(len)
+            }
+            Unasked::Wait | Unasked::Heartbeat(..) => None,
+        }
+    }
+
+    /// Compares `bytes` with the answer that is awaited; returns how many of them it took, none if that
+    /// cannot be said yet.
+    fn compare(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
+        let service = Builtin::of_tag(conn.tag());
+        if service == Builtin::Http {
+            return self.judge(conn, client, bytes);
+        }
+        let answer = exchange::answer(service, conn.id().index(), client.due_us);
+        let missing = answer.get(usize::from(client.matched)..).unwrap_or_default();
+        let len = missing.len().min(bytes.len());
+        if !client.awaiting || missing[..len] != bytes[..len] {
+            self.wrong += 1;
+            self.settle(client);
+            return Some(bytes.len());
+        }
+        client.matched += u8::try_from(len).unwrap_or(0);
+        if usize::from(client.matched) == answer.len() {
+            client.matched = 0;
+            self.answer(client, conn.now());
+        }
+        Some(len)
+    }
+
+    /// The same for an answer of HTTP's, which is taken when it is whole.
+    fn judge(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
+        match response::judge(bytes) {
+            Welcome::Wait if client.awaiting => None,
+            Welcome::Came(len) if client.awaiting => {
+                self.answer(client, conn.now());
+                Some(len)
+            }
+            _ => {
+                self.wrong += 1;
+                self.settle(client);
+                Some(bytes.len())
+            }
+        }
+    }
+
+    /// The answer has come, and is the right one.
+    fn answer(&mut self, client: &mut Client, now: Instant) {
+        self.settle(client);
+        self.answered += 1;
+        self.latency.saturating_record(client.latency_us(now));
+    }
+}
+
 impl Service for Heartbeat {
     fn on_open(&mut self, conn: &mut Context<'_>) {
-        let client = Client::load(*conn.state());
-        self.opened += 1;
-        self.connect_latency.saturating_record(client.latency_us(conn.now()));
-        *conn.state() = Client { open: true, ..client }.store();
+        self.greet(conn);
+    }
+
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        if !Client::load(*conn.state()).open {
+            self.greet(conn);
+        }
     }
 
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut client = Client::load(*conn.state());
-        let service = Builtin::of_tag(conn.tag());
-        let answer = exchange::answer(service, conn.id().index(), client.due_us);
-        for &byte in bytes {
-            if !client.awaiting || answer.get(usize::from(client.matched)) != Some(&byte) {
-                self.wrong += 1;
-                self.settle(&mut client);
-                break;
-            }
-            client.matched += 1;
-            if usize::from(client.matched) == answer.len() {
-                self.settle(&mut client);
-                self.answered += 1;
-                self.latency.saturating_record(client.latency_us(conn.now()));
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let rest = &bytes[taken..];
+            let step = match (client.open, client.matched) {
+                (false, _) => self.take_welcome(conn, &mut client, rest),
+                (true, 0) => match self.reply(conn, rest) {
+                    Some(0) => self.compare(conn, &mut client, rest),
+                    replied => replied,
+                },
+                (true, _) => self.compare(conn, &mut client, rest),
+            };
+            match step {
+                Some(len) => taken += len,
+                None => break,
             }
         }
         *conn.state() = client.store();
-        bytes.len()
+        taken
     }
 
     fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, reason: CloseReason) {

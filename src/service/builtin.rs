@@ -5,10 +5,12 @@
 //! [`Builtin`], of [`Setup`] and of `Instance`, and a line in [`Setup::parse`].
 
 use super::discard::Discard;
+use super::dubbo::{self, Dubbo};
 use super::echo::Echo;
 use super::http::{self, Files, Http, NoFiles};
 use super::line::{self, Line};
 use super::settings::{BadSetting, Settings};
+use super::ws::{self, WebSocket};
 use super::{Context, RECEIVE_WINDOW, Service, ServiceState};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
@@ -28,11 +30,22 @@ pub enum Builtin {
     Line,
     /// See [`mod@http`].
     Http,
+    /// See [`ws`].
+    Ws,
+    /// See [`dubbo`].
+    Dubbo,
 }
 
 impl Builtin {
     /// All built-in services.
-    pub const ALL: [Builtin; 4] = [Builtin::Echo, Builtin::Discard, Builtin::Line, Builtin::Http];
+    pub const ALL: [Builtin; 6] = [
+        Builtin::Echo,
+        Builtin::Discard,
+        Builtin::Line,
+        Builtin::Http,
+        Builtin::Ws,
+        Builtin::Dubbo,
+    ];
 
     /// The service's name in a `--listen` URL.
     pub const fn name(self) -> &'static str {
@@ -41,7 +54,16 @@ impl Builtin {
             Builtin::Discard => "discard",
             Builtin::Line => "line",
             Builtin::Http => "http",
+            Builtin::Ws => "ws",
+            Builtin::Dubbo => "dubbo",
         }
+    }
+
+    /// The names of all services, as words.
+    fn names() -> String {
+        let names = Builtin::ALL.map(Builtin::name);
+        let [rest @ .., last] = &names;
+        format!("{} and {last}", rest.join(", "))
     }
 
     /// The keys of a `--listen` URL that set the service.
@@ -50,6 +72,8 @@ impl Builtin {
             Builtin::Echo | Builtin::Discard => &[],
             Builtin::Line => line::KEYS,
             Builtin::Http => http::KEYS,
+            Builtin::Ws => ws::KEYS,
+            Builtin::Dubbo => dubbo::KEYS,
         }
     }
 
@@ -73,7 +97,7 @@ impl fmt::Display for Builtin {
 
 /// There is no service of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown service '{0}': there are echo, discard, line and http")]
+#[error("unknown service '{0}': there are {known}", known = Builtin::names())]
 pub struct UnknownService(pub String);
 
 impl FromStr for Builtin {
@@ -93,6 +117,8 @@ pub enum Setup {
     Discard,
     Line(line::Setup),
     Http(http::Setup),
+    Ws(ws::Setup),
+    Dubbo(dubbo::Setup),
 }
 
 impl Setup {
@@ -107,6 +133,8 @@ impl Setup {
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::parse(settings)?),
             Builtin::Http => Setup::Http(http::Setup::parse(settings)?),
+            Builtin::Ws => Setup::Ws(ws::Setup::parse(settings)?),
+            Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::parse(settings)?),
         })
     }
 
@@ -117,6 +145,8 @@ impl Setup {
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::default()),
             Builtin::Http => Setup::Http(http::Setup::default()),
+            Builtin::Ws => Setup::Ws(ws::Setup::default()),
+            Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::default()),
         }
     }
 
@@ -127,6 +157,8 @@ impl Setup {
             Setup::Discard => Builtin::Discard,
             Setup::Line(_) => Builtin::Line,
             Setup::Http(_) => Builtin::Http,
+            Setup::Ws(_) => Builtin::Ws,
+            Setup::Dubbo(_) => Builtin::Dubbo,
         }
     }
 }
@@ -137,6 +169,8 @@ enum Instance {
     Discard(Discard),
     Line(Line),
     Http(Box<Http>),
+    Ws(WebSocket),
+    Dubbo(Dubbo),
 }
 
 impl Instance {
@@ -149,6 +183,8 @@ impl Instance {
             Setup::Discard => Instance::Discard(Discard),
             Setup::Line(setup) => Instance::Line(Line::new(setup)),
             Setup::Http(setup) => Instance::Http(Box::new(Http::new(setup, files(setup)?))),
+            Setup::Ws(setup) => Instance::Ws(WebSocket::new(setup)),
+            Setup::Dubbo(setup) => Instance::Dubbo(Dubbo::new(setup)),
         })
     }
 
@@ -158,6 +194,8 @@ impl Instance {
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
             Instance::Http(http) => &mut **http,
+            Instance::Ws(ws) => ws,
+            Instance::Dubbo(dubbo) => dubbo,
         }
     }
 
@@ -167,6 +205,8 @@ impl Instance {
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
             Instance::Http(http) => &**http,
+            Instance::Ws(ws) => ws,
+            Instance::Dubbo(dubbo) => dubbo,
         }
     }
 }

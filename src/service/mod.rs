@@ -10,16 +10,21 @@
 //! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
 //! - [`http`]: HTTP/1.0 and 1.1: files and a health check
+//! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
+//! - [`silence`]: how long a peer has been silent, and what is due then
 //! - [`by_hand`]: for tests: a connection without an engine
 
 pub mod builtin;
 pub mod by_hand;
 mod context;
 pub mod discard;
+pub mod dubbo;
 pub mod echo;
 pub mod http;
 pub mod line;
 pub mod settings;
+pub mod silence;
+pub mod ws;
 
 pub use context::Context;
 pub(crate) use context::{Answer, Wake};

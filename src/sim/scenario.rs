@@ -160,16 +160,14 @@ fn room(random: &mut Random) -> Room {
     }
 }
 
+/// The services that are talked to, and their ports.
+pub(super) const SERVICES: [(Builtin, u16); 3] =
+    [(Builtin::Echo, 7), (Builtin::Discard, 9), (Builtin::Line, 7000)];
+
 fn server(mode: Mode, flights_min: u32, random: &mut Random) -> Config {
     let mut config = Config::new(SERVER_MAC, Secret([1; 16]), Secret([2; 16]));
     config.owned = vec![own(SERVER, true), own(SERVER, false)];
-    for service in Builtin::ALL {
-        let port = match service {
-            Builtin::Echo => 7,
-            Builtin::Discard => 9,
-            Builtin::Line => 7000,
-            Builtin::Http => 80,
-        };
+    for (service, port) in SERVICES {
         for is_v4 in [true, false] {
             let endpoint = Endpoint { addr: address(SERVER, is_v4), port };
             config.listeners.push(Listener { endpoint, tag: service.tag(), profile: None });
@@ -319,5 +317,6 @@ fn words(service: Builtin, len: usize, ending: Ending, random: &mut Random) -> (
             let (response, _) = line::tests::model(&request);
             (request, response)
         }
+        Builtin::Ws | Builtin::Dubbo => unreachable!("{service} is not among SERVICES"),
     }
 }

@@ -1,5 +1,6 @@
 //! One conversation: what a client says, what it must hear, and how it ends.
 
+use super::scenario::SERVICES;
 use crate::link::faults::Random;
 use crate::service::builtin::Builtin;
 use crate::time::{Duration, Instant};
@@ -119,12 +120,8 @@ impl Conversation {
             // A SYN that comes twice would find two of smoltcp's listeners on one port.
             return 2_000 + self.talk.number;
         }
-        match self.talk.service {
-            Builtin::Echo => 7,
-            Builtin::Discard => 9,
-            Builtin::Line => 7000,
-            Builtin::Http => 80,
-        }
+        let found = SERVICES.iter().find(|(service, _)| *service == self.talk.service);
+        found.expect("it is one that is talked to").1
     }
 
     pub(super) fn wish(&self, now: Instant) -> Wish {

@@ -14,7 +14,7 @@
 //! - `plain`: the short way of plain segments against the whole way
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `simultaneous`: SYNs that cross
-//! - `wakes`, `room`: what services wait for
+//! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
@@ -44,6 +44,7 @@ mod room;
 mod simultaneous;
 mod sources;
 mod time_wait;
+mod units;
 mod wakes;
 
 use crate::conn::slab::ConnId;

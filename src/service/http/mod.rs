@@ -34,6 +34,7 @@ mod transfers;
 
 pub use counters::Counters;
 pub use files::{Files, NoFiles};
+pub(crate) use resource::HEALTHY;
 pub(super) use setup::KEYS;
 pub use setup::Setup;
 pub use status::Status;

@@ -13,7 +13,7 @@ use core::ffi::CStr;
 /// Where a server says that it is well.
 pub(super) const HEALTH: &[u8] = b"healthz";
 /// What it says there.
-pub(super) const HEALTHY: &str = "ok\n";
+pub(crate) const HEALTHY: &str = "ok\n";
 /// Where it says what it is told.
 const ECHO: &[u8] = b"echo";
 /// The file that stands for its directory.
