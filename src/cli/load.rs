@@ -62,8 +62,8 @@ pub(super) struct Args {
     rate: Option<u32>,
 
     /// How often a heartbeat goes over each connection, spread evenly; or off. Lines are answered PONG,
-    /// an echo gets 16 bytes that are different each time, as does a WebSocket in a ping; Dubbo gets
-    /// its own heartbeat, and discard gets nothing.
+    /// an echo gets 16 bytes that are different each time, as does a WebSocket in a ping; HTTP is asked
+    /// for /healthz, which must say ok; Dubbo gets its own heartbeat, and discard gets nothing.
     #[arg(long, value_name = "TIME|off", default_value = "60s")]
     heartbeat: heartbeat::Arg,
 

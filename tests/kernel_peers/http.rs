@@ -3,13 +3,12 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::Output;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tenmil::shard::clock::Clock;
 use tenmil::time::{Duration, Instant};
 
+use crate::capture::TempDir;
 use crate::client::{connect, noise};
 use crate::network::{Network, PATIENCE};
 use crate::server::{Server, Status};
@@ -18,16 +17,12 @@ const ADDRESS: &str = "10.77.0.1:80";
 const BOTH: [&str; 2] = ["http://10.77.0.1", "http://[fd77::1]"];
 
 /// A directory to serve; gone when dropped.
-struct Site(PathBuf);
+struct Site(TempDir);
 
 impl Site {
     fn make() -> Site {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("tenmil-http-{}-{number}", std::process::id()));
-        fs::create_dir_all(path.join("dir")).expect("a directory");
-        let site = Site(path);
+        let site = Site(TempDir::make("http"));
+        fs::create_dir(site.0.path().join("dir")).expect("a directory");
         site.write("index.html", b"<p>root\n");
         site.write("dir/index.html", b"<p>dir\n");
         site.write("a.txt", b"0123456789");
@@ -35,21 +30,15 @@ impl Site {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.0.join(name), bytes).expect("it is ours");
+        fs::write(self.0.path().join(name), bytes).expect("it is ours");
     }
 
     /// Serves it on both addresses, with this behind `root=DIR`.
     fn serve(&self, network: &Network, query: &str, args: &[&str]) -> Server {
-        let root = self.0.to_str().expect("text");
+        let root = self.0.path().to_str().expect("text");
         let urls = BOTH.map(|url| format!("{url}:80?root={root}{query}"));
         let fixed = ["--address", "10.77.0.1/16", "fd77::1/64", "--listen", &urls[0], &urls[1]];
         Server::start_with(network, &[&fixed, args].concat())
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -73,7 +62,7 @@ fn curl_gets_what_it_asks_for() {
     let site = Site::make();
     let mut server = site.serve(&network, "&echo=on", &[]);
     // curl asks for what is newer than this file, which it is.
-    let local = site.0.join("a.txt");
+    let local = site.0.path().join("a.txt");
     let local = local.to_str().expect("text");
     for url in BOTH {
         let [file, dir, root] = ["/a.txt", "/dir", "/"].map(|path| format!("{url}{path}"));

@@ -27,6 +27,7 @@ mod control;
 mod cookies;
 mod data;
 mod eviction;
+mod files;
 mod gateways;
 mod harness;
 mod icmp;
