@@ -51,7 +51,7 @@ impl Http {
                 // RFC 9112 section 9.5: "a graceful close on the connection"; no request is refused.
                 self.counters.idle += 1;
                 Place::Closed.store(conn);
-                return conn.close();
+                return conn.close_and_linger();
             }
             Place::Reading { requests, .. } => (requests, false),
             Place::Busy(index) => {
