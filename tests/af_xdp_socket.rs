@@ -311,6 +311,36 @@ fn a_link_whose_interface_goes_away_is_lost_and_says_so() {
 }
 
 #[test]
+fn a_wait_is_ended_from_another_thread_or_the_next_one_is() {
+    privileged("wake", |net| {
+        let mut left = End::open(&net.left, &options(LEFT, 0), bpf::DRV_MODE);
+        let waker = left.link.waker();
+        // Longer than any test is let run.
+        let forever = Duration::from_secs(86_400);
+        for _ in 0..3 {
+            waker.wake();
+        }
+        left.link.wait(forever).expect("the link works");
+        let (sleeping, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let link = &mut left.link;
+            let waiting = scope.spawn(move || {
+                sleeping.send(()).expect("the test listens");
+                link.wait(forever).expect("the link works");
+                // Wakes that were waited for are used up: this one takes its time.
+                link.wait(Duration::from_millis(1)).expect("the link works");
+            });
+            told.recv().expect("it runs");
+            while !waiting.is_finished() {
+                waker.wake();
+                std::thread::yield_now();
+            }
+        });
+        left.assert_conserved();
+    });
+}
+
+#[test]
 fn no_namespace_is_left_behind_by_a_test_that_fails() {
     privileged("guard", |net| {
         let names = (net.left.clone(), net.right.clone());

@@ -5,6 +5,7 @@ mod allocations;
 
 use allocations::allocations;
 use std::ops::Range;
+use tenmil::conn::broadcast::Audience;
 use tenmil::conn::prefix::PrefixLimit;
 use tenmil::conn::record::State;
 use tenmil::drops::DropReason;
@@ -274,7 +275,7 @@ fn files_and_refusals_over_http_allocate_nothing() {
         let directory = Directory::open(Some(env!("CARGO_MANIFEST_DIR")), u32::from(CONNECTIONS))?;
         Ok::<_, std::io::Error>(Box::new(directory) as Box<dyn Files + Send>)
     };
-    let builtins = Builtins::with_files(&Builtin::ALL.map(Setup::of), open);
+    let builtins = Builtins::with_files(&Builtin::ALL.map(Setup::of), Secret([5; 16]), open);
     let mut pair = Pair::serving(builtins.expect("the repository"), |_| ());
     let exercise = |pair: &mut Pair| {
         pair.connect(2000..2000 + CONNECTIONS, 80);
@@ -299,6 +300,32 @@ fn files_and_refusals_over_http_allocate_nothing() {
     });
     let expected = ["http_200", "http_301", "http_404", "http_405"];
     assert_eq!(answers, expected.map(|name| (name, 2 * u64::from(CONNECTIONS))));
+}
+
+#[test]
+fn pushes_broadcasts_and_those_that_wait_allocate_nothing() {
+    let mut pair = Pair::with(|config| (config.promoted_max, config.flights_max) = (0, 40));
+    pair.connect(2000..2000 + CONNECTIONS, 7);
+    let push = |pair: &mut Pair| {
+        let Host { engine, .. } = &mut pair.server;
+        for n in 0..6 {
+            let mut cursor = 0;
+            while let Some(id) = engine.connection_from(&mut cursor) {
+                // Of 1,000 bytes only two fit a flight.
+                let bytes: &[u8] = if n < 3 { &[7; 1_000] } else { b"short" };
+                engine.push(id, bytes, None, pair.now).expect("there is room");
+            }
+        }
+        engine.broadcast(Audience::Tag(Builtin::Echo.tag()), &[7; 200], None).expect("room");
+        engine.broadcast(Audience::All, &[7; 1_500], None).expect("room");
+        pair.pass(1);
+    };
+    push(&mut pair);
+    let before = pair.server.engine.counters().pushes_sent;
+    assert_eq!(allocations(|| push(&mut pair)), 0);
+    let counters = pair.server.engine.counters();
+    assert_eq!(counters.pushes_sent - before, 8 * u64::from(CONNECTIONS));
+    assert_eq!((counters.broadcasts, counters.pushes_full), (4, 0));
 }
 
 #[test]
@@ -338,7 +365,7 @@ fn wakes_and_the_end_of_a_silent_peer_allocate_nothing() {
     let seconds = Duration::from_secs;
     let heartbeat = Setup::Line(line::Setup { heartbeat: Some(seconds(10)) });
     let setups = [Setup::Echo, Setup::Discard, heartbeat];
-    let mut pair = Pair::serving(Builtins::new(&setups), |_| ());
+    let mut pair = Pair::serving(Builtins::new(&setups, Secret([3; 16])), |_| ());
     pair.exercise(7000, true);
     let connections = u64::from(CONNECTIONS);
     let counted = allocations(|| {

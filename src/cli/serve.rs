@@ -7,6 +7,7 @@ use super::{
     Failure, capture, claim, driving, failed, files, gateways, limits, liveness, memory, promotion,
     refused, say, signals,
 };
+use crate::control::socket::ControlSocket;
 use crate::engine::Engine;
 use crate::engine::claims::Claiming;
 use crate::engine::config::Config;
@@ -16,12 +17,12 @@ use crate::link::af_xdp::attachment::{self, Attachment, Request};
 use crate::link::af_xdp::program::{Verdict, XdpMode};
 use crate::link::faults::Faulty;
 use crate::link::tap::Tapped;
-use crate::service::builtin::{Builtins, Setup};
+use crate::service::builtin::{Builtin, Builtins, Setup};
 use crate::shard::clock::Clock;
 use crate::shard::{Answering, Shard, Shared, Snapshot, secrets};
 use crate::tcp::keepalive::Profile;
 use crate::time::Duration;
-use crate::wire::addr::{Address, Endpoint};
+use crate::wire::addr::{Address, Endpoint, Secret};
 use anyhow::{Context as _, anyhow};
 use std::collections::HashMap;
 use std::net::UdpSocket;
@@ -79,6 +80,10 @@ pub(super) struct Args {
     #[command(flatten)]
     promotion: promotion::Args,
 
+    /// Listen on this Unix socket for `tenmil push` and `tenmil broadcast`.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+
     /// Write every frame, both ways, to this file in pcap format.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -120,7 +125,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let stop = signals::stop_flag().map_err(refused)?;
     let clock = Clock::start();
     let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
+    let control = args.control.as_deref().map(ControlSocket::bind).transpose().map_err(refused)?;
     let (attachment, mut links) = attachment::attach(&request(args)).map_err(refused)?;
+    check_queues(&args.listen, attachment.queues()).map_err(refused)?;
     args.driving.apply(&mut links).map_err(refused)?;
     let mut shards = Vec::new();
     for (queue, link) in links.into_iter().enumerate() {
@@ -134,7 +141,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if args.status == Format::Text {
         announce(args, &plan, &attachment, &shards);
     }
-    serve(args, &attachment, shards, clock, &stop).map_err(failed)
+    serve(args, &attachment, shards, control.as_ref(), clock, &stop).map_err(failed)
 }
 
 /// What the arguments say about connections, found to be possible before anything is attached.
@@ -152,7 +159,7 @@ impl Plan {
         let numbered = args.listen.iter().enumerate();
         let setups: Vec<_> = args.listen.iter().map(|url| url.setup.clone()).collect();
         // What cannot be opened is said before anything is attached.
-        Builtins::with_files(&setups, files::open)?;
+        Builtins::with_files(&setups, Secret([0; 16]), files::open)?;
         let listeners = numbered.map(|(tag, url)| listener(url, tag, &args.liveness));
         Ok(Plan {
             profile,
@@ -172,6 +179,18 @@ fn check_listeners(urls: &[ListenUrl]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Shards share nothing, so clients of MQTT on different queues would not hear each other.
+fn check_queues(urls: &[ListenUrl], queues: u32) -> anyhow::Result<()> {
+    let mqtt = urls.iter().find(|url| url.setup.service() == Builtin::Mqtt);
+    match mqtt {
+        Some(url) if queues > 1 => Err(anyhow!(
+            "{url} is served on one queue only, since queues share no subscriptions, and the \
+             interface has {queues}: leave one with ethtool -L, and use --queues 1"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn request(args: &Args) -> Request {
@@ -214,7 +233,7 @@ fn make_shard(
     config.listeners = plan.listeners.clone();
     let remedy = "lower --max-connections, --flights-max or --promoted-max";
     memory::check(&config, attachment.queues(), remedy)?;
-    let service = Builtins::with_files(&plan.setups, files::open)?;
+    let service = Builtins::with_files(&plan.setups, secrets::draw()?, files::open)?;
     let engine = Engine::try_new(config, service, clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }
@@ -278,6 +297,7 @@ fn serve(
     args: &Args,
     attachment: &Attachment,
     shards: Vec<ServeShard>,
+    control: Option<&ControlSocket>,
     clock: Clock,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
@@ -295,6 +315,10 @@ fn serve(
             });
         }
         drop(ended);
+        if let Some(control) = control {
+            let handles: Vec<_> = shared.iter().map(|shared| shared.handle()).collect();
+            scope.spawn(move || control.serve(&handles, clock, stop));
+        }
         let mut result = Ok(());
         loop {
             match endings.recv_timeout(Duration::from_secs(1)) {

@@ -2,11 +2,13 @@
 //!
 //! A connection has at most one flight, and holds it only until everything in it is acknowledged. A
 //! flight is a run of sequence numbers that starts at SND.UNA: up to [`FLIGHT_LEN_MAX`] bytes of
-//! payload, then perhaps the FIN. Its timer is in a wheel of the flights' own, so that an answered
+//! payload, then perhaps the FIN. The payload is the flight's own, or one that many send and that is kept
+//! once ([`super::payload`]); it is copied when something is added to it. Its timer is in a wheel of the flights' own, so that an answered
 //! heartbeat never moves the connection's.
 //!
 //! Flights that stall stand in line to give way when all are in use: see [`Flights::stall`].
 
+use super::payload::{Payload, Payloads};
 use super::record::NONE;
 use super::wheel::{Links, Timers};
 use crate::memory::prefetch::prefetch;
@@ -35,6 +37,9 @@ pub struct Flight {
     /// Whether the service waits for it to be acknowledged, to send more.
     pub wants_room: bool,
     links: Links,
+    /// Where the bytes are, if they are not its own, and from which one on.
+    shared: Option<Payload>,
+    start: u16,
     /// Whether it has stalled, and then the flights before and after it in line, or [`NONE`].
     is_stalled: bool,
     older: u32,
@@ -47,9 +52,10 @@ pub struct Flights {
     payloads: Vec<u8>,
     free: Vec<u32>,
     capacity: u32,
-    /// The ends of the line of stalled flights, or [`NONE`].
+    /// The ends of the line of stalled flights, or [`NONE`], and its length.
     oldest: u32,
     newest: u32,
+    stalled: u32,
 }
 
 impl Flights {
@@ -65,7 +71,13 @@ impl Flights {
             capacity,
             oldest: NONE,
             newest: NONE,
+            stalled: 0,
         }
+    }
+
+    /// How many flights there can be.
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
     }
 
     /// Whether every flight is in use.
@@ -94,6 +106,8 @@ impl Flights {
             deadline: Tick(0),
             wants_room: false,
             links: Links::UNLINKED,
+            shared: None,
+            start: 0,
             is_stalled: false,
             older: NONE,
             newer: NONE,
@@ -110,16 +124,22 @@ impl Flights {
     }
 
     /// Gives flight `index` back. It must be out of the wheel.
-    pub fn remove(&mut self, index: u32) {
+    pub fn remove(&mut self, index: u32, payloads: &mut Payloads) {
         debug_assert!(!self.entries[index as usize].links.is_linked());
+        if let Some(payload) = self.entries[index as usize].shared.take() {
+            payloads.release(payload);
+        }
         self.leave_line(index);
         self.free.push(index);
     }
 
     /// Notes that flight `index` makes no progress. Until it does, it stands in line, behind those
-    /// that stalled before.
-    pub fn stall(&mut self, index: u32) {
+    /// that stalled before. It keeps its bytes itself from now on: who never acknowledges must not take
+    /// the memory of those who have something to send.
+    pub fn stall(&mut self, index: u32, payloads: &mut Payloads) {
+        self.unshare(index, payloads);
         if !core::mem::replace(&mut self.entries[index as usize].is_stalled, true) {
+            self.stalled += 1;
             self.join(self.newest, index);
             self.join(index, NONE);
         }
@@ -128,6 +148,11 @@ impl Flights {
     /// The flight that stalled first, if any has.
     pub fn longest_stalled(&self) -> Option<u32> {
         (self.oldest != NONE).then_some(self.oldest)
+    }
+
+    /// How many flights have stalled.
+    pub fn stalled(&self) -> usize {
+        self.stalled as usize
     }
 
     /// The stalled flights in line, for tests.
@@ -141,6 +166,7 @@ impl Flights {
     fn leave_line(&mut self, index: u32) {
         let Flight { older, newer, .. } = self.entries[index as usize];
         if core::mem::replace(&mut self.entries[index as usize].is_stalled, false) {
+            self.stalled -= 1;
             self.join(older, newer);
         }
     }
@@ -157,12 +183,41 @@ impl Flights {
         }
     }
 
+    /// Has flight `index`, which is empty, send `payload`, which is referred to once more until it is
+    /// acknowledged.
+    ///
+    /// # Panics
+    ///
+    /// When it is longer than a flight may be, or the flight is not empty: that is a bug.
+    pub fn share(&mut self, index: u32, payload: Payload, payloads: &mut Payloads) {
+        let len = payloads.bytes(payload).len();
+        let flight = &mut self.entries[index as usize];
+        assert!(flight.len == 0 && flight.shared.is_none() && len <= STRIDE, "a fresh flight");
+        flight.len = u16::try_from(len).unwrap_or(FLIGHT_LEN_MAX);
+        (flight.shared, flight.start) = (Some(payload), 0);
+        payloads.retain(payload);
+    }
+
+    /// Has flight `index` keep its bytes itself.
+    fn unshare(&mut self, index: u32, payloads: &mut Payloads) {
+        let flight = &mut self.entries[index as usize];
+        let Some(payload) = flight.shared.take() else { return };
+        let (from, len) = (usize::from(flight.start), usize::from(flight.len));
+        let start = index as usize * STRIDE;
+        self.payloads[start..start + len]
+            .copy_from_slice(&payloads.bytes(payload)[from..from + len]);
+        payloads.release(payload);
+    }
+
     /// Appends to the payload of flight `index`.
     ///
     /// # Panics
     ///
     /// When there is no room for it, or the FIN was already added: that is a bug.
-    pub fn append(&mut self, index: u32, bytes: &[u8]) {
+    pub fn append(&mut self, index: u32, bytes: &[u8], payloads: &mut Payloads) {
+        if !bytes.is_empty() {
+            self.unshare(index, payloads);
+        }
         let flight = &mut self.entries[index as usize];
         assert!(!flight.fin, "nothing follows a FIN");
         let start = index as usize * STRIDE;
@@ -177,17 +232,32 @@ impl Flights {
         let flight = &mut self.entries[index as usize];
         let len = usize::from(flight.len);
         let acked = acked.min(len);
-        let start = index as usize * STRIDE;
-        self.payloads[start..start + len].copy_within(acked.., 0);
+        if flight.shared.is_some() {
+            flight.start += u16::try_from(acked).unwrap_or(0);
+        } else {
+            let start = index as usize * STRIDE;
+            self.payloads[start..start + len].copy_within(acked.., 0);
+        }
         flight.len = u16::try_from(len - acked).unwrap_or(0);
         flight.retries = 0;
         self.leave_line(index);
     }
 
     /// The payload of flight `index`.
-    pub fn payload(&self, index: u32) -> &[u8] {
-        let start = index as usize * STRIDE;
-        &self.payloads[start..start + usize::from(self.entries[index as usize].len)]
+    pub fn payload<'a>(&'a self, index: u32, payloads: &'a Payloads) -> &'a [u8] {
+        let flight = &self.entries[index as usize];
+        let len = usize::from(flight.len);
+        let (bytes, start) = match flight.shared {
+            Some(payload) => (payloads.bytes(payload), usize::from(flight.start)),
+            None => (&self.payloads[..], index as usize * STRIDE),
+        };
+        &bytes[start..start + len]
+    }
+
+    /// The payload that flight `index` shares, for tests.
+    #[cfg(test)]
+    pub(crate) fn shared(&self, index: u32) -> Option<Payload> {
+        self.entries[index as usize].shared
     }
 
     /// How many sequence numbers flight `index` takes: its payload and its FIN; 0 for [`NONE`].
@@ -235,43 +305,74 @@ mod tests {
     #[test]
     fn acknowledged_bytes_leave_from_the_front() {
         let mut flights = Flights::new(2);
+        let payloads = &mut Payloads::new(1).unwrap();
         let (a, b) = (flights.insert(7).unwrap(), flights.insert(8).unwrap());
         assert!(flights.is_full() && flights.insert(9).is_none());
-        flights.append(a, b"hello ");
-        flights.append(a, b"world");
-        flights.append(b, &[1; STRIDE]);
+        flights.append(a, b"hello ", payloads);
+        flights.append(a, b"world", payloads);
+        flights.append(b, &[1; STRIDE], payloads);
         flights.acknowledge(a, 6);
-        assert_eq!((flights.payload(a), flights.sequence_len(a)), (&b"world"[..], 5));
+        assert_eq!((flights.payload(a, payloads), flights.sequence_len(a)), (&b"world"[..], 5));
         flights[a].fin = true;
         flights.acknowledge(a, 6);
-        assert_eq!((flights.payload(a), flights.sequence_len(a)), (&b""[..], 1));
-        assert_eq!(flights.payload(b), [1; STRIDE]);
-        flights.remove(a);
+        assert_eq!((flights.payload(a, payloads), flights.sequence_len(a)), (&b""[..], 1));
+        assert_eq!(flights.payload(b, payloads), [1; STRIDE]);
+        flights.remove(a, payloads);
         assert_eq!(flights.len(), 1);
+    }
+
+    #[test]
+    fn a_shared_payload_is_kept_once_until_it_is_acknowledged_changed_or_stalled() {
+        let mut flights = Flights::new(4);
+        let payloads = &mut Payloads::new(1).unwrap();
+        let payload = payloads.insert(b"to all").unwrap();
+        let all: Vec<u32> = (0..4).map(|conn| flights.insert(conn).unwrap()).collect();
+        all.iter().for_each(|&flight| flights.share(flight, payload, payloads));
+        payloads.release(payload);
+        assert_eq!((payloads.refs(payload), payloads.len()), (4, 1));
+        flights.acknowledge(all[0], 3);
+        assert_eq!(flights.payload(all[0], payloads), b"all");
+        flights.acknowledge(all[0], 3);
+        assert_eq!(flights.payload(all[0], payloads), b"");
+        flights.remove(all[0], payloads);
+        flights.acknowledge(all[1], 3);
+        flights.append(all[1], b", and one", payloads);
+        assert_eq!(flights.payload(all[1], payloads), b"all, and one");
+        flights.acknowledge(all[2], 1);
+        flights.stall(all[2], payloads);
+        assert_eq!((flights.payload(all[2], payloads), payloads.refs(payload)), (&b"o all"[..], 1));
+        flights.acknowledge(all[2], 2);
+        assert_eq!(flights.payload(all[2], payloads), b"all", "it is its own");
+        assert_eq!(flights.payload(all[3], payloads), b"to all");
+        flights.append(all[3], b"", payloads);
+        assert_eq!(flights.shared(all[3]), Some(payload), "nothing was added");
+        flights.remove(all[3], payloads);
+        assert!(payloads.is_empty());
     }
 
     #[test]
     fn stalled_flights_stand_in_line_until_they_make_progress() {
         let mut flights = Flights::new(5);
+        let payloads = &mut Payloads::new(0).unwrap();
         let all: Vec<u32> = (0..5).map(|conn| flights.insert(conn).unwrap()).collect();
         assert_eq!(flights.longest_stalled(), None);
         for at in [3, 1, 4, 0, 1, 3] {
-            flights.stall(all[at]);
+            flights.stall(all[at], payloads);
         }
         // From the middle, from the end and from the front.
-        flights.append(all[4], b"ab");
+        flights.append(all[4], b"ab", payloads);
         flights.acknowledge(all[4], 1);
-        flights.remove(all[0]);
+        flights.remove(all[0], payloads);
         assert_eq!(flights.longest_stalled(), Some(all[3]), "to stall twice changes nothing");
-        flights.remove(all[3]);
+        flights.remove(all[3], payloads);
         assert_eq!(flights.longest_stalled(), Some(all[1]));
-        flights.stall(all[4]);
+        flights.stall(all[4], payloads);
         flights.acknowledge(all[1], 0);
         assert_eq!(flights.longest_stalled(), Some(all[4]), "it is in line again, behind");
-        flights.remove(all[4]);
+        flights.remove(all[4], payloads);
         let fresh = flights.insert(9).unwrap();
         assert_eq!(flights.longest_stalled(), None, "nobody is left, in whatever place");
-        flights.stall(fresh);
+        flights.stall(fresh, payloads);
         assert_eq!(flights.longest_stalled(), Some(fresh));
     }
 }

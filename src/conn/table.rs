@@ -1,6 +1,7 @@
 //! The connections: records, found by flow, on their paths.
 
 use super::index::Index;
+use super::invitations::Invitations;
 use super::marks::Marks;
 use super::path::{Path, Paths};
 use super::prefix::{PrefixLimit, Prefixes};
@@ -27,6 +28,8 @@ pub struct Table {
     /// Whose services wait for room to send, and have nothing in flight whose acknowledgment would
     /// bring it.
     pub waiting: Marks,
+    /// Which services of others are to be called because one asked for it.
+    pub invitations: Invitations,
     index: Index,
     hasher: FlowHasher,
     /// Only where they are limited.
@@ -52,6 +55,7 @@ impl Table {
             paths: Paths::new(&secret.0),
             wakes: Ticks::new(capacity).map_err(|_| OutOfMemory(capacity))?,
             waiting: Marks::new(capacity).map_err(|_| OutOfMemory(capacity))?,
+            invitations: Invitations::new(),
             index: Index::new(capacity).map_err(|_| OutOfMemory(capacity))?,
             hasher: FlowHasher::new(secret),
             prefixes,

@@ -1,13 +1,14 @@
 //! Calls of the service, and what it asks for in them besides sending: to be woken, more room, another
 //! profile.
 
-use super::Engine;
 use super::classes::{Class, Classes};
 use super::output::Output;
+use super::{BATCH_MAX, Engine};
+use crate::conn::outbox::Outbox;
 use crate::conn::record::{CLOSE_DUE, Conn, LINGERS, NONE, State};
 use crate::conn::table::Table;
 use crate::frame::FramePool;
-use crate::service::{Answer, Context, Service, Wake};
+use crate::service::{Answer, Context, Service, Turn, Wake};
 use crate::tcp::CloseReason;
 use crate::tcp::timing::{self, DATA_RETRIES_MAX};
 use crate::time::{Instant, Tick};
@@ -22,9 +23,10 @@ impl<S: Service> Engine<S> {
         call: impl FnOnce(&mut S, &mut Context<'_>) -> R,
     ) -> R {
         let room = self.room(slot).max(answer.written);
-        let output = &mut self.scratch[..room];
-        let mut context = context(&mut self.table, &self.classes, slot, now, output, *answer);
-        let result = call(&mut self.service, &mut context);
+        let Engine { table, classes, outbox, service, scratch, .. } = self;
+        let output = &mut scratch[..room];
+        let mut context = context(table, classes, outbox, slot, now, output, *answer);
+        let result = call(service, &mut context);
         *answer = context.answer;
         self.grant(slot, answer, now);
         result
@@ -118,6 +120,51 @@ impl<S: Service> Engine<S> {
         self.resume_timer(slot);
     }
 
+    /// Gives the service its turn, if it wants one, and then offers room to those connections that were
+    /// invited, some of them.
+    pub(super) fn take_turns<P: FramePool>(&mut self, now: Instant, output: &mut Output<'_, P>) {
+        if self.service.next_turn().is_some_and(|at| at <= now) {
+            let invitations = &mut self.table.invitations;
+            self.service.on_turn(&mut Turn { now, invitations });
+        }
+        for _ in 0..self.table.invitations.len().min(4 * BATCH_MAX) {
+            if !output.has_room() {
+                return;
+            }
+            let Some(id) = self.table.invitations.pop() else { return };
+            if let Some(slot) = self.table.slab.slot(id) {
+                self.accept_invitation(slot, now, output);
+            }
+        }
+    }
+
+    /// Offers room to the connection in `slot`, or has it wait for some.
+    fn accept_invitation<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let conn = &self.table.slab[slot];
+        if !conn.state.can_send() || conn.has(CLOSE_DUE) {
+            return;
+        }
+        if let Some(index) = conn.promoted() {
+            return self.want_promoted_room(index);
+        }
+        let mut answer = Answer { wants_room: true, ..Answer::default() };
+        self.find_flight(slot, now, output);
+        self.offer_room(slot, now, &mut answer);
+        self.transmit_answer(slot, &answer, now, output);
+        self.resume_timer(slot);
+    }
+
+    /// When the service wants its turn, or a connection is invited.
+    pub(super) fn next_turn(&self, now: Instant) -> Option<Instant> {
+        let is_invited = !self.table.invitations.is_empty();
+        if is_invited { Some(now) } else { self.service.next_turn().map(|at| at.max(now)) }
+    }
+
     /// Calls the service of a parked connection, if it waits for room and there is some.
     pub(super) fn offer_room(&mut self, slot: u32, now: Instant, answer: &mut Answer) {
         if answer.wants_room && !answer.closing && self.room(slot) > answer.written {
@@ -160,6 +207,7 @@ impl<S: Service> Engine<S> {
 pub(super) fn context<'a>(
     table: &'a mut Table,
     classes: &Classes,
+    outbox: &'a mut Outbox,
     slot: u32,
     now: Instant,
     output: &'a mut [u8],
@@ -168,5 +216,6 @@ pub(super) fn context<'a>(
     let (id, flow) = (table.slab.id(slot), table.flow(slot));
     let conn = &mut table.slab[slot];
     let tag = classes[conn.class].tag;
-    Context { id, now, tag, flow, state: &mut conn.service, output, answer }
+    let (state, invitations) = (&mut conn.service, &mut table.invitations);
+    Context { id, now, tag, flow, state, output, answer, invitations, outbox }
 }

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::classes::Class;
 use super::output::Output;
+use super::push::Words;
 use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::conn::slab::ConnId;
 use crate::frame::{Frame, FramePool};
@@ -40,31 +41,9 @@ impl<S: Service> Engine<S> {
         tx: &mut Vec<Frame>,
     ) -> Result<(), CommandError> {
         let slot = self.writable(id)?;
-        if bytes.is_empty() {
-            // A flight of nothing would never be acknowledged.
-            return Ok(());
-        }
         let mut output = Output::new(pool, tx);
         self.find_flight(slot, now, &mut output);
-        let fits = bytes.len() <= self.room(slot);
-        let is_promotable = !fits && bytes.len() <= usize::from(self.promoted.buffer());
-        if (is_promotable || self.config.promote_always)
-            && let Some(index) = self.promote(slot, now)
-        {
-            if bytes.len() > self.promoted[index].promoted.room() {
-                return Err(CommandError::Busy);
-            }
-            self.transmit_promoted(index, bytes, false, now, &mut output);
-            // One that waited for room may have got it by that.
-            self.finish_batch(now, &mut output);
-            return Ok(());
-        }
-        if !fits {
-            return Err(CommandError::Busy);
-        }
-        self.scratch[..bytes.len()].copy_from_slice(bytes);
-        self.transmit(slot, bytes.len(), false, now, &mut output);
-        Ok(())
+        self.hand_over(slot, &Words::Of(bytes), now, &mut output).map(drop)
     }
 
     /// Closes this host's direction of a connection.
@@ -148,7 +127,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// The slot of `id` if data can still be sent on it.
-    fn writable(&self, id: ConnId) -> Result<u32, CommandError> {
+    pub(super) fn writable(&self, id: ConnId) -> Result<u32, CommandError> {
         let slot = self.table.slab.slot(id).ok_or(CommandError::Gone)?;
         let conn = &self.table.slab[slot];
         let open = conn.state.can_send() && !conn.has(CLOSE_DUE);

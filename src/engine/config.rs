@@ -3,6 +3,7 @@
 use super::claims::Claiming;
 use super::locals::{Listener, Owned};
 use crate::conn::flight::Flights;
+use crate::conn::outbox::{self, Outbox};
 use crate::conn::prefix::PrefixLimit;
 use crate::conn::table::Table;
 use crate::tcp::keepalive::Profile;
@@ -38,6 +39,8 @@ pub struct Config {
     /// Connections with data in flight at once. Past that, those that have made no progress for a
     /// while give way (docs/decisions/0013-eviction.md).
     pub flights_max: u32,
+    /// What was pushed and is not sent yet.
+    pub outbox: outbox::Limits,
     /// Connections at once of the peers in one prefix; a SYN past that is dropped. No limit unless
     /// set. Those that this engine opens itself are counted, but not refused.
     pub prefix_limit: Option<PrefixLimit>,
@@ -91,6 +94,7 @@ impl Config {
             connections_max: CONNECTIONS,
             half_open_max: Self::half_open_for(CONNECTIONS),
             flights_max: Self::flights_for(CONNECTIONS),
+            outbox: outbox::Limits::default(),
             promoted_max: 1_024,
             promoted_buffer: u16::MAX,
             park_after: Duration::from_secs(1),
@@ -113,7 +117,8 @@ impl Config {
         let connections = Table::bytes(self.connections_max, self.prefix_limit.is_some());
         let flights = u64::from(self.flights_max) * Flights::BYTES_EACH as u64;
         let promoted = Pool::bytes_each(self.promoted_buffer, self.mtu) as u64;
-        connections + flights + u64::from(self.promoted_max) * promoted
+        let outbox = Outbox::memory_max(&self.outbox);
+        connections + flights + outbox + u64::from(self.promoted_max) * promoted
     }
 
     /// The default number of half-open connections for `connections`: all, but no more than 65,536.

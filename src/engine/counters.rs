@@ -1,6 +1,7 @@
 //! What an engine counts.
 
 use super::claims::Conflict;
+use crate::conn::delivery::Outcome;
 use crate::drops::Drops;
 use crate::tcp::CloseReason;
 
@@ -45,6 +46,16 @@ pub struct Counters {
     pub profiles_refused: u64,
     /// Connections now promoted.
     pub promoted: u64,
+    /// Pushed to a connection, and sent at once.
+    pub pushes_sent: u64,
+    /// Pushed to a connection, and queued behind other data.
+    pub pushes_queued: u64,
+    /// Pushed, and not sent, because there was no room: on the connection, or in the outbox.
+    pub pushes_full: u64,
+    /// Pushed, and not sent, because the connection had ended.
+    pub pushes_gone: u64,
+    /// Broadcasts that have looked at every connection.
+    pub broadcasts: u64,
     /// Challenge ACKs sent.
     pub challenges: u64,
     /// Challenge ACKs not sent, because those of the second were used up.
@@ -67,6 +78,16 @@ impl Counters {
         self.closed[reason as usize] += 1;
     }
 
+    /// Counts what became of what was pushed.
+    pub(super) fn push(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Sent => &mut self.pushes_sent,
+            Outcome::Queued => &mut self.pushes_queued,
+            Outcome::Full => &mut self.pushes_full,
+            Outcome::Gone => &mut self.pushes_gone,
+        } += 1;
+    }
+
     /// How many connections ended for `reason`.
     pub fn closed(&self, reason: CloseReason) -> u64 {
         self.closed[reason as usize]
@@ -74,7 +95,7 @@ impl Counters {
 
     /// What happened besides frames, drops, and ends of connections: names, as in status lines and in
     /// JSON, with their counts.
-    pub fn events(&self) -> [(&'static str, u64); 17] {
+    pub fn events(&self) -> [(&'static str, u64); 22] {
         [
             ("accepted", self.accepted),
             ("connected", self.connected),
@@ -93,6 +114,11 @@ impl Counters {
             ("promotions", self.promotions),
             ("promotions_refused", self.promotions_refused),
             ("profiles_refused", self.profiles_refused),
+            ("pushes_sent", self.pushes_sent),
+            ("pushes_queued", self.pushes_queued),
+            ("pushes_full", self.pushes_full),
+            ("pushes_gone", self.pushes_gone),
+            ("broadcasts", self.broadcasts),
         ]
     }
 
@@ -119,6 +145,11 @@ impl Counters {
         self.promotions_refused += other.promotions_refused;
         self.profiles_refused += other.profiles_refused;
         self.promoted += other.promoted;
+        self.pushes_sent += other.pushes_sent;
+        self.pushes_queued += other.pushes_queued;
+        self.pushes_full += other.pushes_full;
+        self.pushes_gone += other.pushes_gone;
+        self.broadcasts += other.broadcasts;
         self.challenges += other.challenges;
         self.challenges_limited += other.challenges_limited;
         self.cookies_sent += other.cookies_sent;

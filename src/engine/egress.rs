@@ -3,6 +3,7 @@
 use super::Engine;
 use super::output::Output;
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flight};
+use crate::conn::payload::Payload;
 use crate::conn::record::{CLOSE_DUE, NONE, State};
 use crate::frame::FramePool;
 use crate::service::{Answer, Service};
@@ -157,18 +158,9 @@ impl<S: Service> Engine<S> {
             self.scratch = scratch;
             return;
         }
-        let mut flight = self.table.slab[slot].flight;
-        if flight == NONE {
-            let Some(fresh) = self.flights.insert(slot) else {
-                return;
-            };
-            flight = fresh;
-            self.table.slab[slot].flight = flight;
-            self.flights[flight].since = Tick::of(now);
-            self.restart_flight_timer(flight, now);
-        }
+        let Some(flight) = self.flight_of(slot, now) else { return };
         let sent_before = usize::from(self.flights[flight].len);
-        self.flights.append(flight, &self.scratch[..len]);
+        self.flights.append(flight, &self.scratch[..len], &mut self.outbox.payloads);
         if fin {
             self.flights[flight].fin = true;
             self.table.slab[slot].clear(CLOSE_DUE);
@@ -176,6 +168,33 @@ impl<S: Service> Engine<S> {
             self.set_state(slot, closed);
         }
         self.send_flight(slot, sent_before, usize::MAX, output);
+    }
+
+    /// Sends `payload` on the connection in `slot`, which has nothing in flight, and does not copy it. The
+    /// caller has made sure of [`Engine::room`] and of [`Engine::find_flight`].
+    pub(super) fn transmit_shared<P: FramePool>(
+        &mut self,
+        slot: u32,
+        payload: Payload,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let Some(flight) = self.flight_of(slot, now) else { return };
+        self.flights.share(flight, payload, &mut self.outbox.payloads);
+        self.send_flight(slot, 0, usize::MAX, output);
+    }
+
+    /// The flight of the connection in `slot`, a fresh one if it had none.
+    pub(super) fn flight_of(&mut self, slot: u32, now: Instant) -> Option<u32> {
+        let flight = self.table.slab[slot].flight;
+        if flight != NONE {
+            return Some(flight);
+        }
+        let flight = self.flights.insert(slot)?;
+        self.table.slab[slot].flight = flight;
+        self.flights[flight].since = Tick::of(now);
+        self.restart_flight_timer(flight, now);
+        Some(flight)
     }
 
     /// Sends the flight of `slot` from byte `from` on, in at most `segments` segments; its FIN goes
@@ -191,7 +210,8 @@ impl<S: Service> Engine<S> {
         if conn.flight == NONE {
             return false;
         }
-        let (payload, fin) = (self.flights.payload(conn.flight), self.flights[conn.flight].fin);
+        let payload = self.flights.payload(conn.flight, &self.outbox.payloads);
+        let fin = self.flights[conn.flight].fin;
         let flow = self.table.flow(slot);
         let mut start = from;
         let mut sent = true;
@@ -299,7 +319,7 @@ impl<S: Service> Engine<S> {
             None if flight == NONE => {}
             None => {
                 self.flight_wheel.cancel(&mut self.flights, flight);
-                self.flights.remove(flight);
+                self.flights.remove(flight, &mut self.outbox.payloads);
                 // A connection with data in flight needs no keepalive timer; now it may again.
                 if self.profile(slot).keepalive.is_some() {
                     self.resume_timer(slot);

@@ -74,6 +74,8 @@ impl<S: Service> Engine<S> {
         assert_eq!((timed, flights), (engine.wheel.len(), engine.flights.len()), "timers, flights");
         assert_eq!(engine.flight_wheel.len(), flights, "every flight has a timer");
         assert_eq!(line.len(), stalled, "nobody else is in line");
+        assert_eq!(engine.flights.stalled(), stalled, "they are counted");
+        assert_eq!(engine.payloads_in_use(), engine.outbox.payloads.len(), "payloads");
         let waits = (engine.table.wakes.len(), engine.table.waiting.len());
         assert_eq!((wakes, waiting), waits, "nobody else waits");
         let counters = engine.counters();
@@ -93,6 +95,20 @@ impl<S: Service> Engine<S> {
         let timers =
             [&self.wheel, &self.flight_wheel, &self.promoted_wheel].map(|wheel| wheel.len());
         assert_eq!(timers, [0; 3], "timers");
+        assert!(self.outbox.is_empty() && self.outbox.payloads.is_empty(), "nothing is to be sent");
+    }
+
+    /// How many payloads somebody refers to, each as often as it knows.
+    fn payloads_in_use(&self) -> usize {
+        let slots = 0..self.table.slab.touched();
+        let flights = slots.map(|slot| &self.table.slab[slot]).filter(|conn| {
+            conn.state != State::Free && conn.flight != NONE && conn.promoted().is_none()
+        });
+        let shared = flights.filter_map(|conn| self.flights.shared(conn.flight));
+        let mut referred: Vec<_> = self.outbox.payloads_referred_to().chain(shared).collect();
+        referred.sort_unstable();
+        let each = referred.chunk_by(|a, b| a == b);
+        each.map(|refs| assert_eq!(self.outbox.payloads.refs(refs[0]) as usize, refs.len())).count()
     }
 
     /// A promoted connection and its record agree.

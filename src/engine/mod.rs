@@ -20,6 +20,7 @@
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `plain`: the same for what idle connections receive, the short way
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
+//! - `push`: what services and other threads send to connections
 //! - `promoted`: connections that a whole TCP socket carries for a while
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
 //! - `icmp`: errors about segments sent, carried out as `tcp` decided
@@ -49,11 +50,13 @@ mod output;
 mod paths;
 mod plain;
 mod promoted;
+mod push;
 mod quota;
 mod segment;
 mod timers;
 
 use crate::conn::flight::{FLIGHT_LEN_MAX, Flights};
+use crate::conn::outbox::Outbox;
 use crate::conn::record::State;
 use crate::conn::slab::ConnId;
 use crate::conn::table::{OutOfMemory, Table};
@@ -66,6 +69,7 @@ use crate::tcp::isn::IsnGenerator;
 use crate::tcp::keepalive::Profile;
 use crate::tcp::promoted::pool::Pool;
 use crate::time::{Instant, Tick};
+use crate::wire::addr::FlowKey;
 use claims::{Claim, Claims};
 use classes::{Class, Classes};
 use config::Config;
@@ -105,6 +109,9 @@ pub struct Engine<S> {
     control: ControlPlane,
     neighbors: Neighbors,
     claims: Claims,
+    /// What is to be sent besides answers.
+    outbox: Outbox,
+    pushes: push::Pushes,
     counters: Counters,
     /// Frames received when the timers last ran.
     rx_seen: u64,
@@ -163,6 +170,9 @@ impl<S: Service> Engine<S> {
             control: ControlPlane::new(config.mac),
             neighbors: Neighbors::new(config.mac, config.hash_secret),
             claims: Claims::new(&config.owned, config.claiming, config.hash_secret, now),
+            outbox: Outbox::new(config.outbox, answer_max)
+                .map_err(|_| OutOfMemory(config.connections_max))?,
+            pushes: push::Pushes::default(),
             counters: Counters::default(),
             rx_seen: 0,
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
@@ -230,6 +240,12 @@ impl<S: Service> Engine<S> {
         is_used.then(|| self.table.slab.id(slot))
     }
 
+    /// The connection between the endpoints of `flow`, if there is one.
+    pub fn connection_between(&self, flow: &FlowKey) -> Option<ConnId> {
+        let slot = self.table.find(flow, self.table.hash(flow))?;
+        Some(self.table.slab.id(slot))
+    }
+
     /// How many slots were ever used: every connection is in one below.
     pub fn slots(&self) -> u32 {
         self.table.slab.touched()
@@ -242,7 +258,11 @@ impl<S: Service> Engine<S> {
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        Counters { connections: u64::from(self.table.slab.len()), ..self.counters.clone() }
+        Counters {
+            connections: u64::from(self.table.slab.len()),
+            pushes_full: self.counters.pushes_full + self.outbox.refused,
+            ..self.counters.clone()
+        }
     }
 
     /// Whether this engine has its addresses to itself, and serves.
@@ -255,7 +275,8 @@ impl<S: Service> Engine<S> {
         let wheels = [&self.wheel, &self.flight_wheel, &self.promoted_wheel];
         let due = wheels.map(Wheel::next_due);
         let due = due.into_iter().flatten().map(|tick| tick.start(now));
-        due.chain(self.claims.due()).min()
+        let due = due.chain(self.claims.due()).chain(self.pushes_due(now));
+        due.chain(self.next_turn(now)).min()
     }
 
     /// Moves a connection to another state, and keeps the gauges of states.

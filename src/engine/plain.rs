@@ -1,13 +1,14 @@
-//! Plain segments of idle connections, the short way: a probe is answered and an acknowledgment taken with
-//! one look at the record. Whatever else there is to a segment goes the whole way, through `segment`; what
+//! Plain segments of idle connections, the short way: a probe is answered, an acknowledgment or the next data
+//! taken, with one look at the record. Whatever else there is to a segment goes the whole way, through `segment`; what
 //! comes out is the same (docs/decisions/0020-plain-segments.md).
 
 use super::Engine;
 use super::output::Output;
+use super::segment::Intake;
 use crate::conn::record::{CHALLENGED, CLOSE_DUE, Conn, NONE, PROMOTED, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
-use crate::service::Service;
+use crate::service::{Answer, Service};
 use crate::tcp::challenge;
 use crate::tcp::parked::Accept;
 use crate::time::{Instant, Tick};
@@ -21,8 +22,10 @@ enum Role {
     /// It acknowledges everything that is in flight, for which the service does not wait, and brings
     /// nothing.
     Acknowledgment,
-    /// It brings the next data, while nothing is in flight.
+    /// It brings the next data, while nothing is in flight, but could be.
     Data,
+    /// It completes the handshake that its sender began, and brings nothing else.
+    Establishment,
     /// None of these.
     Other,
 }
@@ -52,26 +55,25 @@ impl<S: Service> Engine<S> {
                 self.take_whole_flight(slot, plain, now);
                 Ok(())
             }
-            Role::Data if is_on_path => {
-                #[expect(clippy::cast_possible_truncation, reason = "54")]
-                let start = HEADERS_LEN as u16;
-                let accept = Accept {
-                    ack: plain.ack,
-                    window: Some(plain.window),
-                    payload: start..start + plain.len,
-                    fin: false,
-                    ack_due: true,
-                };
-                self.accept(slot, frame, &plain.to_segment(), &accept, now, output)
+            Role::Establishment if is_on_path => {
+                self.take_establishment(slot, frame, plain, now, output)
             }
+            Role::Data if is_on_path => self.take_plain_data(slot, frame, plain, now, output),
             _ => self.on_segment(slot, frame, &plain.to_segment(), now, output),
         }
     }
 
     #[inline(always)]
     fn role(&self, slot: u32, conn: &Conn, plain: &Plain) -> Role {
-        let is_open = conn.state == State::Established && !conn.has(CLOSE_DUE);
-        if !is_open || self.config.promote_always {
+        if self.config.promote_always {
+            return Role::Other;
+        }
+        if conn.state == State::SynReceived && !conn.opens_simultaneously() {
+            let completes =
+                plain.len == 0 && plain.seq == conn.rcv_nxt && plain.ack == conn.snd_una + 1;
+            return if completes { Role::Establishment } else { Role::Other };
+        }
+        if conn.state != State::Established || conn.has(CLOSE_DUE) {
             return Role::Other;
         }
         if conn.flight != NONE {
@@ -90,10 +92,12 @@ impl<S: Service> Engine<S> {
         if plain.len == 0 && plain.seq + 1 == conn.rcv_nxt {
             return Role::Probe;
         }
-        let fits = plain.seq == conn.rcv_nxt
+        let is_next = plain.seq == conn.rcv_nxt
             && plain.len > 0
-            && plain.len <= self.window_for(self.classes[conn.class].tag, conn.mss);
-        if fits { Role::Data } else { Role::Other }
+            && plain.len <= self.window_for(self.classes[conn.class].tag, conn.mss)
+            && !self.flights.is_full()
+            && !self.table.waiting.has(slot);
+        if is_next { Role::Data } else { Role::Other }
     }
 
     /// Answers a probe in the frame that it came in.
@@ -114,7 +118,7 @@ impl<S: Service> Engine<S> {
             let window = self.window_for(self.classes[class].tag, mss);
             let ethernet = &self.table.paths[path].ethernet;
             output.frame(&mut self.counters, |room| {
-                plain.reply(seq, ack, window).emit(room, ethernet)
+                plain.reply(seq, ack, window).emit(room, ethernet, &[])
             });
         }
         Err(DropReason::OutOfWindow)
@@ -129,5 +133,93 @@ impl<S: Service> Engine<S> {
         conn.snd_wnd = plain.window;
         (conn.touched, conn.attempts) = (Tick::of(now), 0);
         conn.clear(CHALLENGED);
+    }
+
+    /// Takes the last segment of a handshake.
+    fn take_establishment<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        plain: &Plain,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        output.reuse(frame);
+        let conn = &mut self.table.slab[slot];
+        (conn.snd_una, conn.snd_wnd) = (plain.ack, plain.window);
+        conn.clear(CHALLENGED);
+        self.counters.accepted += 1;
+        let mut answer = Answer::default();
+        self.establish(slot, now, &mut answer, output);
+        self.offer_room(slot, now, &mut answer);
+        self.transmit_answer(slot, &answer, now, output);
+        Ok(())
+    }
+
+    /// Gives the service the data that is next, and answers in the frame that it came in.
+    #[inline(always)]
+    fn take_plain_data<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        plain: &Plain,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let conn = &mut self.table.slab[slot];
+        conn.snd_wnd = plain.window;
+        (conn.touched, conn.attempts) = (Tick::of(now), 0);
+        conn.clear(CHALLENGED);
+        let len = usize::from(plain.len);
+        let bytes = output.bytes(&frame).get(HEADERS_LEN..HEADERS_LEN + len).unwrap_or_default();
+        let mut answer = Answer::default();
+        let consumed = self.call_service(slot, now, &mut answer, |service, context| {
+            service.on_data(context, bytes).min(bytes.len())
+        });
+        let conn = &mut self.table.slab[slot];
+        #[expect(clippy::cast_possible_truncation, reason = "at most one frame")]
+        let taken = consumed as u32;
+        conn.rcv_nxt += taken;
+        let written = answer.written;
+        let is_small = written > 0 && written <= usize::from(conn.mss);
+        if consumed == len && is_small && answer == (Answer { written, ..Answer::default() }) {
+            output.reuse(frame);
+            self.send_first(slot, plain, written, now, output);
+            return Ok(());
+        }
+        let is_left = consumed < len && !answer.aborting;
+        let accept = Accept {
+            ack: plain.ack,
+            window: Some(plain.window),
+            payload: plain.payload(),
+            fin: false,
+            ack_due: true,
+        };
+        let taken = if is_left { Err(DropReason::ServiceFull) } else { Ok(()) };
+        let intake = Intake { accept: &accept, answer, taken, repeat: false };
+        self.conclude(slot, frame, &plain.to_segment(), intake, now, output)
+    }
+
+    /// Sends the first `len` bytes of the scratch buffer in one segment, while nothing is in flight, in
+    /// answer to `plain`.
+    #[inline(always)]
+    fn send_first<P: FramePool>(
+        &mut self,
+        slot: u32,
+        plain: &Plain,
+        len: usize,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        let Some(flight) = self.flight_of(slot, now) else { return };
+        self.flights.append(flight, &self.scratch[..len], &mut self.outbox.payloads);
+        let conn = &self.table.slab[slot];
+        let (seq, ack) = (conn.snd_una, conn.rcv_nxt);
+        let window = self.window_for(self.classes[conn.class].tag, conn.mss);
+        let ethernet = &self.table.paths[conn.path].ethernet;
+        let payload = &self.scratch[..len];
+        output.frame(&mut self.counters, |room| {
+            plain.reply(seq, ack, window).emit(room, ethernet, payload)
+        });
     }
 }

@@ -40,7 +40,10 @@ impl<S: Service> Engine<S> {
             return None;
         }
         let flight = conn.flight;
-        let in_flight = if flight == NONE { &[][..] } else { self.flights.payload(flight) };
+        let in_flight = match flight {
+            NONE => &[][..],
+            flight => self.flights.payload(flight, &self.outbox.payloads),
+        };
         let handover = Handover::of(conn, self.table.flow(slot));
         let Some(index) = self.promoted.promote(slot, &handover, in_flight, now) else {
             self.counters.promotions_refused += 1;
@@ -213,7 +216,7 @@ impl<S: Service> Engine<S> {
         // beginning.
         let mut is_joined = false;
         loop {
-            let Engine { promoted, table, classes, service, scratch, joined, .. } = self;
+            let Engine { promoted, table, classes, service, scratch, joined, outbox, .. } = self;
             let promoted = &mut promoted[index].promoted;
             let room = promoted.room();
             let all = promoted.unread_len();
@@ -230,7 +233,7 @@ impl<S: Service> Engine<S> {
             // Who has closed reads no more; it goes unread.
             if table.slab[slot].state.can_send() {
                 let output = &mut scratch[..room];
-                let mut context = calls::context(table, classes, slot, now, output, answer);
+                let mut context = calls::context(table, classes, outbox, slot, now, output, answer);
                 consumed = service.on_data(&mut context, unread).min(len);
                 answer = context.answer;
             }

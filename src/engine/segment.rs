@@ -188,6 +188,21 @@ impl<S: Service> Engine<S> {
         answer.wants_room |= self.table.waiting.take(slot);
         self.offer_room(slot, now, &mut answer);
         let taken = self.take_data(slot, &frame, accept, now, &mut answer, output);
+        let intake = Intake { accept, answer, taken, repeat };
+        self.conclude(slot, frame, segment, intake, now, output)
+    }
+
+    /// Sends what is to be sent after a segment was taken, as far as it was.
+    pub(super) fn conclude<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        segment: &Segment,
+        intake: Intake<'_>,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        let Intake { accept, mut answer, taken, repeat } = intake;
         let mut answered = false;
         if matches!(taken, Err(DropReason::FlightsFull | DropReason::ServiceFull))
             && !answer.closing
@@ -354,6 +369,18 @@ impl<S: Service> Engine<S> {
             _ => CloseReason::ClosedByUs,
         }
     }
+}
+
+/// What was taken from a segment, and what follows from that.
+pub(super) struct Intake<'a> {
+    /// What could be taken.
+    pub(super) accept: &'a Accept,
+    /// What the service wants.
+    pub(super) answer: Answer,
+    /// Why not all of it was taken.
+    pub(super) taken: Result<(), DropReason>,
+    /// Whether what is in flight is to be sent again.
+    pub(super) repeat: bool,
 }
 
 /// What an acknowledgment did.

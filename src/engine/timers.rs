@@ -90,16 +90,20 @@ impl<S: Service> Engine<S> {
     ///
     /// However many timers are due at once, frames that arrive do not wait for them. Every probe brings
     /// an answer, so in one call timers send no more than a batch has places that the frames received
-    /// since the last call left free, and an eighth of a batch where they left none.
+    /// since the last call left free, and an eighth of a batch where they left none. What was pushed has
+    /// what timers leave of that, and an eighth of a batch at least.
     pub fn handle_timers<P: FramePool>(&mut self, now: Instant, pool: &mut P, tx: &mut Vec<Frame>) {
         let tick = Tick::of(now);
         let received = self.counters.rx - core::mem::replace(&mut self.rx_seen, self.counters.rx);
         let received = usize::try_from(received).unwrap_or(usize::MAX);
         let most = BATCH_MAX.saturating_sub(received).max(FRAMES_MIN);
         let mut looks = self.config.timers_per_call;
+        let queued = tx.len();
         let mut output = Output::at_most(most, pool, tx);
         self.claim_addresses(now, &mut output);
         // The peers of these wait for data; those of the records wait for nothing.
+        self.take_turns(now, &mut output);
+        self.finish_batch(now, &mut output);
         self.handle_promoted_timers(now, &mut output);
         while output.has_room()
             && let Due::Timer(flight) = self.flight_wheel.pop(&mut self.flights, tick, &mut looks)
@@ -115,6 +119,10 @@ impl<S: Service> Engine<S> {
             }
             self.finish_batch(now, &mut output);
         }
+        drop(output);
+        // What is pushed brings acknowledgments as probes do.
+        let left = most.saturating_sub(tx.len() - queued).max(FRAMES_MIN);
+        self.handle_pushes(now, &mut Output::at_most(left, pool, tx));
     }
 
     /// What is in flight was not acknowledged in time. RFC 6298 sections 5.4 to 5.6.
@@ -144,7 +152,7 @@ impl<S: Service> Engine<S> {
         let retries = retries.saturating_add(1);
         self.flights[index].retries = retries;
         if retries >= R1 {
-            self.flights.stall(index);
+            self.flights.stall(index, &mut self.outbox.payloads);
         }
         self.restart_flight_timer(index, now);
         self.doubt_path(slot, retries >= R1, now, output);

@@ -4,7 +4,7 @@
 //! be repeated. Frames are conserved: a lost one goes back to the pool, a double takes one from it,
 //! and those that are held back are counted as on their way ([`Census`]).
 
-use super::{Census, Link, LinkError, LinkStats};
+use super::{Census, Link, LinkError, LinkStats, Waker};
 use crate::frame::{Frame, FramePool};
 use crate::time::Duration;
 use core::str::FromStr;
@@ -298,6 +298,10 @@ impl<L: Link> Link for Faulty<L> {
             }
             _ => self.link.wait(timeout),
         }
+    }
+
+    fn waker(&self) -> Waker {
+        self.link.waker()
     }
 
     fn stats(&self) -> LinkStats {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::queue::ArrayQueue;
 use crossbeam::sync::{Parker, Unparker};
 
-use super::{Census, Link, LinkError, LinkStats};
+use super::{Census, Link, LinkError, LinkStats, Waker};
 use crate::frame::{Frame, FramePool};
 use crate::time::Duration;
 
@@ -224,6 +224,11 @@ impl Link for MemoryLink {
             self.parker.park_timeout(timeout);
         }
         Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        let unparker = self.parker.unparker().clone();
+        Waker::new(move || unparker.unpark())
     }
 
     fn stats(&self) -> LinkStats {

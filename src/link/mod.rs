@@ -15,6 +15,8 @@ pub mod tap;
 
 use crate::frame::{Frame, FramePool};
 use crate::time::Duration;
+use core::fmt;
+use std::sync::Arc;
 
 /// One receive and one transmit queue, and the pool that owns their frames.
 pub trait Link: FramePool {
@@ -51,12 +53,37 @@ pub trait Link: FramePool {
     /// [`LinkError`] when the link is gone for good. An interrupted wait is not an error.
     fn wait(&mut self, timeout: Duration) -> Result<(), LinkError>;
 
+    /// What ends a [`Link::wait`] from another thread.
+    fn waker(&self) -> Waker;
+
     /// What the link lost, as its own counters say.
     fn stats(&self) -> LinkStats;
 
     /// Where every frame is now, as far as the link knows: frames that it handed out are counted as
     /// `engine`.
     fn census(&self) -> Census;
+}
+
+/// Ends the wait of a link, from any thread: the one that is under way, or else the next one.
+#[derive(Clone)]
+pub struct Waker(Arc<dyn Fn() + Send + Sync>);
+
+impl Waker {
+    /// Wakes by calling `wake`.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Waker {
+        Waker(Arc::new(wake))
+    }
+
+    /// Ends the wait.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
 }
 
 /// Why a link is gone.

@@ -3,7 +3,7 @@
 //! Frames that XDP redirects, and frames that an AF_XDP socket sends, pass below the kernel's own
 //! taps: tcpdump does not see them. This does. A link that is captured allocates and copies.
 
-use super::{Census, Link, LinkError, LinkStats};
+use super::{Census, Link, LinkError, LinkStats, Waker};
 use crate::frame::{Frame, FramePool};
 use crate::time::Duration;
 use std::io::{self, Write};
@@ -121,6 +121,10 @@ impl<L: Link> Link for Tapped<L> {
 
     fn wait(&mut self, timeout: Duration) -> Result<(), LinkError> {
         self.link.wait(timeout)
+    }
+
+    fn waker(&self) -> Waker {
+        self.link.waker()
     }
 
     fn stats(&self) -> LinkStats {

@@ -7,6 +7,7 @@ use super::response;
 use crate::service::builtin::Builtin;
 use crate::service::dubbo;
 use crate::service::line::{PING, PONG};
+use crate::service::mqtt::codec::acknowledgment::{PINGREQ, PINGRESP};
 use crate::service::ws;
 use crate::service::ws::frame::{CONTROL_LEN_MAX, HEADER_LEN_MAX, Mask, Opcode};
 
@@ -71,6 +72,7 @@ pub fn request(service: Builtin, slot: u32, due_us: u32) -> Message {
         Builtin::Http => Message::of(&[response::REQUEST]),
         Builtin::Ws => masked(Opcode::Ping, &stamp(slot, due_us), due_us),
         Builtin::Dubbo => Message::of(&[&dubbo::frame::Short::heartbeat(number(slot, due_us))]),
+        Builtin::Mqtt => Message::of(&[&PINGREQ]),
     }
 }
 
@@ -86,6 +88,7 @@ pub fn answer(service: Builtin, slot: u32, due_us: u32) -> Message {
             Message::of(&[&header[..len], &stamp(slot, due_us)])
         }
         Builtin::Dubbo => Message::of(&[&alive(number(slot, due_us))]),
+        Builtin::Mqtt => Message::of(&[&PINGRESP]),
     }
 }
 
@@ -106,7 +109,10 @@ pub enum Unasked {
 /// Judges the beginning of what a server says.
 pub fn unasked(service: Builtin, bytes: &[u8]) -> Unasked {
     match service {
-        Builtin::Line | Builtin::Echo | Builtin::Discard | Builtin::Http => Unasked::Nothing,
+        // No topic was subscribed to.
+        Builtin::Line | Builtin::Echo | Builtin::Discard | Builtin::Http | Builtin::Mqtt => {
+            Unasked::Nothing
+        }
         Builtin::Ws => ping(bytes),
         Builtin::Dubbo => heartbeat(bytes),
     }
@@ -180,6 +186,8 @@ mod tests {
         assert_eq!(&*request(Builtin::Dubbo, 0xabc, 0x1234_5678), heartbeat);
         let alive = b"\xda\xbb\x22\x14\x00\x00\x0a\xbc\x12\x34\x56\x78\x00\x00\x00\x01N";
         assert_eq!(&*answer(Builtin::Dubbo, 0xabc, 0x1234_5678), alive);
+        assert_eq!(&*request(Builtin::Mqtt, 1, 2), b"\xc0\x00");
+        assert_eq!(&*answer(Builtin::Mqtt, 1, 2), b"\xd0\x00");
     }
 
     #[test]

@@ -16,6 +16,13 @@ pub type Greeting = Message<LEN_MAX>;
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: tenmil\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ";
 
+/// The beginning of a CONNECT of MQTT 3.1.1, with a session for this connection alone and the longest keep
+/// alive, so that any period of heartbeats keeps it; the client identifier follows, a stamp.
+const MQTT_CONNECT: &[u8] = b"\x10\x1c\x00\x04MQTT\x04\x02\xff\xff\x00\x10";
+
+/// The CONNACK of MQTT 3.1.1 that accepts a client without a session.
+const MQTT_CONNACK: &[u8] = b"\x20\x02\x00\x00";
+
 /// What has come of a welcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Welcome {
@@ -35,6 +42,7 @@ pub fn greeting(service: Builtin, slot: u32, due_us: u32) -> Greeting {
             let key = key(slot, due_us);
             Message::of(&[UPGRADE.as_bytes(), &key, b"\r\n\r\n"])
         }
+        Builtin::Mqtt => Message::of(&[MQTT_CONNECT, &stamp(slot, due_us)]),
         Builtin::Echo | Builtin::Discard | Builtin::Line | Builtin::Http | Builtin::Dubbo => {
             Message::NONE
         }
@@ -45,9 +53,21 @@ pub fn greeting(service: Builtin, slot: u32, due_us: u32) -> Greeting {
 pub fn welcome(service: Builtin, slot: u32, due_us: u32, bytes: &[u8]) -> Welcome {
     match service {
         Builtin::Ws => upgraded(&key(slot, due_us), bytes),
+        Builtin::Mqtt => accepted(bytes),
         Builtin::Echo | Builtin::Discard | Builtin::Line | Builtin::Http | Builtin::Dubbo => {
             Welcome::Came(0)
         }
+    }
+}
+
+/// Judges the answer to a CONNECT.
+fn accepted(bytes: &[u8]) -> Welcome {
+    if bytes.starts_with(MQTT_CONNACK) {
+        Welcome::Came(MQTT_CONNACK.len())
+    } else if MQTT_CONNACK.starts_with(bytes) {
+        Welcome::Wait
+    } else {
+        Welcome::Wrong
     }
 }
 
@@ -110,8 +130,22 @@ mod tests {
     }
 
     #[test]
+    fn a_client_of_mqtt_is_accepted_or_it_is_not() {
+        use crate::service::mqtt::codec::{self, Version, connect, frame};
+        let greeting = greeting(Builtin::Mqtt, 0xabc, 0x1234_5678);
+        let frame = frame::split(&greeting, greeting.len()).expect("a frame").expect("a whole one");
+        let connect = codec::first(&frame).expect("it is right");
+        assert_eq!((connect.version, connect.client_id), (Version::V311, "00000abc12345678"));
+        let welcome = |bytes: &[u8]| welcome(Builtin::Mqtt, 0xabc, 0x1234_5678, bytes);
+        assert_eq!((welcome(b""), welcome(b"\x20\x02\x00")), (Welcome::Wait, Welcome::Wait));
+        assert_eq!(welcome(b"\x20\x02\x00\x00more"), Welcome::Came(4));
+        let refusal = connect::refuse(Version::V311, codec::Reason::QuotaExceeded).expect("one");
+        assert_eq!(welcome(refusal.bytes()), Welcome::Wrong);
+    }
+
+    #[test]
     fn other_services_begin_at_once() {
-        for service in Builtin::ALL.into_iter().filter(|service| *service != Builtin::Ws) {
+        for service in [Builtin::Echo, Builtin::Discard, Builtin::Line, Builtin::Dubbo] {
             assert!(greeting(service, 1, 2).is_empty());
             assert_eq!(welcome(service, 1, 2, b"anything"), Welcome::Came(0));
         }

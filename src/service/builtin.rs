@@ -9,11 +9,14 @@ use super::dubbo::{self, Dubbo};
 use super::echo::Echo;
 use super::http::{self, Files, Http, NoFiles};
 use super::line::{self, Line};
+use super::mqtt::{self, Mqtt};
 use super::settings::{BadSetting, Settings};
 use super::ws::{self, WebSocket};
-use super::{Context, RECEIVE_WINDOW, Service, ServiceState};
+use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
+use crate::time::Instant;
+use crate::wire::addr::Secret;
 use core::convert::Infallible;
 use core::fmt;
 use core::str::FromStr;
@@ -34,17 +37,20 @@ pub enum Builtin {
     Ws,
     /// See [`dubbo`].
     Dubbo,
+    /// See [`mod@mqtt`].
+    Mqtt,
 }
 
 impl Builtin {
     /// All built-in services.
-    pub const ALL: [Builtin; 6] = [
+    pub const ALL: [Builtin; 7] = [
         Builtin::Echo,
         Builtin::Discard,
         Builtin::Line,
         Builtin::Http,
         Builtin::Ws,
         Builtin::Dubbo,
+        Builtin::Mqtt,
     ];
 
     /// The service's name in a `--listen` URL.
@@ -56,6 +62,7 @@ impl Builtin {
             Builtin::Http => "http",
             Builtin::Ws => "ws",
             Builtin::Dubbo => "dubbo",
+            Builtin::Mqtt => "mqtt",
         }
     }
 
@@ -74,6 +81,7 @@ impl Builtin {
             Builtin::Http => http::KEYS,
             Builtin::Ws => ws::KEYS,
             Builtin::Dubbo => dubbo::KEYS,
+            Builtin::Mqtt => mqtt::KEYS,
         }
     }
 
@@ -119,6 +127,7 @@ pub enum Setup {
     Http(http::Setup),
     Ws(ws::Setup),
     Dubbo(dubbo::Setup),
+    Mqtt(mqtt::Setup),
 }
 
 impl Setup {
@@ -135,6 +144,7 @@ impl Setup {
             Builtin::Http => Setup::Http(http::Setup::parse(settings)?),
             Builtin::Ws => Setup::Ws(ws::Setup::parse(settings)?),
             Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::parse(settings)?),
+            Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::parse(settings)?),
         })
     }
 
@@ -147,6 +157,7 @@ impl Setup {
             Builtin::Http => Setup::Http(http::Setup::default()),
             Builtin::Ws => Setup::Ws(ws::Setup::default()),
             Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::default()),
+            Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::default()),
         }
     }
 
@@ -159,6 +170,7 @@ impl Setup {
             Setup::Http(_) => Builtin::Http,
             Setup::Ws(_) => Builtin::Ws,
             Setup::Dubbo(_) => Builtin::Dubbo,
+            Setup::Mqtt(_) => Builtin::Mqtt,
         }
     }
 }
@@ -171,11 +183,13 @@ enum Instance {
     Http(Box<Http>),
     Ws(WebSocket),
     Dubbo(Dubbo),
+    Mqtt(Box<Mqtt>),
 }
 
 impl Instance {
     fn new<E>(
         setup: &Setup,
+        secret: Secret,
         files: impl FnOnce(&http::Setup) -> Result<Box<dyn Files + Send>, E>,
     ) -> Result<Instance, E> {
         Ok(match setup {
@@ -185,6 +199,7 @@ impl Instance {
             Setup::Http(setup) => Instance::Http(Box::new(Http::new(setup, files(setup)?))),
             Setup::Ws(setup) => Instance::Ws(WebSocket::new(setup)),
             Setup::Dubbo(setup) => Instance::Dubbo(Dubbo::new(setup)),
+            Setup::Mqtt(setup) => Instance::Mqtt(Box::new(Mqtt::new(setup.policy(), secret))),
         })
     }
 
@@ -196,6 +211,7 @@ impl Instance {
             Instance::Http(http) => &mut **http,
             Instance::Ws(ws) => ws,
             Instance::Dubbo(dubbo) => dubbo,
+            Instance::Mqtt(mqtt) => &mut **mqtt,
         }
     }
 
@@ -207,6 +223,7 @@ impl Instance {
             Instance::Http(http) => &**http,
             Instance::Ws(ws) => ws,
             Instance::Dubbo(dubbo) => dubbo,
+            Instance::Mqtt(mqtt) => &**mqtt,
         }
     }
 }
@@ -215,11 +232,12 @@ impl Instance {
 pub struct Builtins(Vec<Instance>);
 
 impl Builtins {
-    /// Services for the tags 0, 1 and so on, without files; at most 256 are ever asked.
-    pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>) -> Builtins {
+    /// Services for the tags 0, 1 and so on, without files; at most 256 are ever asked. `secret` keys the
+    /// hashes of what peers choose.
+    pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>, secret: Secret) -> Builtins {
         let none =
             |_: &http::Setup| Ok::<_, Infallible>(Box::new(NoFiles) as Box<dyn Files + Send>);
-        match Builtins::with_files(setups, none) {
+        match Builtins::with_files(setups, secret, none) {
             Ok(builtins) => builtins,
             Err(never) => match never {},
         }
@@ -232,21 +250,27 @@ impl Builtins {
     /// Those of `files`.
     pub fn with_files<'a, E>(
         setups: impl IntoIterator<Item = &'a Setup>,
+        secret: Secret,
         mut files: impl FnMut(&http::Setup) -> Result<Box<dyn Files + Send>, E>,
     ) -> Result<Builtins, E> {
-        let instances = setups.into_iter().map(|setup| Instance::new(setup, &mut files));
+        let instances = setups.into_iter().map(|setup| Instance::new(setup, secret, &mut files));
         Ok(Builtins(instances.collect::<Result<_, E>>()?))
     }
 
     fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
         self.0.get_mut(usize::from(tag)).map(Instance::service)
     }
+
+    fn shared(&self, tag: u8) -> Option<&dyn Service> {
+        self.0.get(usize::from(tag)).map(Instance::shared)
+    }
 }
 
 impl Default for Builtins {
-    /// One of each, with nothing set, for the tags of [`Builtin::tag`].
+    /// One of each, with nothing set, for the tags of [`Builtin::tag`]. The hashes of what peers choose
+    /// are keyed with zeros: for where nobody chooses in order to collide.
     fn default() -> Builtins {
-        Builtins::new(&Builtin::ALL.map(Setup::of))
+        Builtins::new(&Builtin::ALL.map(Setup::of), Secret([0; 16]))
     }
 }
 
@@ -286,9 +310,24 @@ impl Service for Builtins {
         }
     }
 
+    fn next_turn(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|instance| instance.shared().next_turn()).min()
+    }
+
+    fn on_turn(&mut self, turn: &mut Turn<'_>) {
+        for instance in &mut self.0 {
+            if instance.shared().next_turn().is_some_and(|at| at <= turn.now()) {
+                instance.service().on_turn(turn);
+            }
+        }
+    }
+
+    fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
+        self.shared(tag).is_some_and(|service| service.is_subscribed(topic, id, tag, state))
+    }
+
     fn receive_window(&self, tag: u8) -> u16 {
-        let instance = self.0.get(usize::from(tag));
-        instance.map_or(RECEIVE_WINDOW, |instance| instance.shared().receive_window(tag))
+        self.shared(tag).map_or(RECEIVE_WINDOW, |service| service.receive_window(tag))
     }
 
     fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {

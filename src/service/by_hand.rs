@@ -3,10 +3,17 @@
 //! Whoever writes a service can test it with this: no frame, no link and no clock.
 
 use super::{Answer, Context, Service, ServiceState, Wake};
+use crate::conn::delivery::{Delivery, Errand};
+use crate::conn::invitations::Invitations;
+use crate::conn::outbox::{Limits, Outbox};
 use crate::conn::record::State;
 use crate::conn::slab::{ConnId, Slab};
 use crate::time::Instant;
 use crate::wire::addr::{Address, Endpoint, FlowKey};
+
+/// What is to be sent to others, at most.
+const LIMITS: Limits =
+    Limits { deliveries_max: 100, payload_bytes_max: 1 << 20, ..Limits::NOTHING };
 
 /// A connection, and all that its service did.
 pub struct ByHand {
@@ -18,12 +25,15 @@ pub struct ByHand {
     pub(crate) sent: Vec<u8>,
     /// What was asked for, but for what was written: closing, aborting, reasons, profiles.
     pub(crate) asked: Answer,
+    /// The connections that were invited.
+    pub(crate) invitations: Invitations,
     /// Whether the service waits for room.
     pub(crate) wants_room: bool,
     /// When the service is to be woken.
     pub(crate) wake: Option<Instant>,
     /// What has come, and was not consumed.
     unread: Vec<u8>,
+    outbox: Outbox,
 }
 
 impl ByHand {
@@ -38,9 +48,11 @@ impl ByHand {
             state: ServiceState::default(),
             sent: Vec::new(),
             asked: Answer::default(),
+            invitations: Invitations::new(),
             wants_room: false,
             wake: None,
             unread: Vec::new(),
+            outbox: Outbox::new(LIMITS, u16::MAX).expect("room for a little"),
         }
     }
 
@@ -79,6 +91,18 @@ impl ByHand {
         &self.unread
     }
 
+    /// What was pushed to other connections since this was last asked.
+    pub fn pushed(&mut self) -> Vec<(ConnId, Vec<u8>)> {
+        let mut pushed = Vec::new();
+        while let Some(Delivery { to, errand: Errand::Send(payload), .. }) =
+            self.outbox.take_fresh()
+        {
+            pushed.push((to, self.outbox.payloads.bytes(payload).to_vec()));
+            self.outbox.payloads.release(payload);
+        }
+        pushed
+    }
+
     /// One call with `room` bytes to send in.
     pub fn call<R>(&mut self, room: usize, call: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let mut output = vec![0; room];
@@ -90,6 +114,8 @@ impl ByHand {
             state: &mut self.state,
             output: &mut output,
             answer: Answer { written: 0, wants_room: false, ..self.asked },
+            invitations: &mut self.invitations,
+            outbox: &mut self.outbox,
         };
         let result = call(&mut context);
         self.asked = context.answer;
@@ -157,4 +183,21 @@ fn any_id() -> ConnId {
     let slot = slab.insert().expect("it is empty");
     slab[slot].state = State::Established;
     slab.id(slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_pushes_is_seen_with_whom_it_is_for() {
+        let mut conn = ByHand::new(Instant::ZERO);
+        let other = any_id();
+        conn.call(0, |context| {
+            context.push(other, b"one").expect("there is room");
+            assert_eq!(context.push_all([other; 2], b"two"), 2);
+        });
+        let expected = [&b"one"[..], b"two", b"two"].map(|bytes| (other, bytes.to_vec()));
+        assert_eq!((conn.pushed(), conn.pushed()), (expected.to_vec(), Vec::new()));
+    }
 }

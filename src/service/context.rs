@@ -1,6 +1,10 @@
 //! What a service sees of a connection during a call, and what it asks for.
 
 use super::ServiceState;
+use crate::conn::broadcast::Audience;
+use crate::conn::delivery::{Full, Sender};
+use crate::conn::invitations::Invitations;
+use crate::conn::outbox::Outbox;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::tcp::keepalive::Profile;
@@ -16,6 +20,8 @@ pub struct Context<'a> {
     pub(crate) state: &'a mut ServiceState,
     pub(crate) output: &'a mut [u8],
     pub(crate) answer: Answer,
+    pub(crate) invitations: &'a mut Invitations,
+    pub(crate) outbox: &'a mut Outbox,
 }
 
 /// What the service wants: to send so many bytes of the output, and the rest.
@@ -135,11 +141,46 @@ impl Context<'_> {
         self.answer.wake = Some(Wake::Never);
     }
 
+    /// Has [`super::Service::on_room`] called for another connection, `to`, as soon as there is room on
+    /// it, and not at all when it ends before: how one connection has another say something. Returns
+    /// whether there was a place for the request; if not, [`super::Service::on_turn`] is where to ask
+    /// again.
+    #[must_use]
+    pub fn invite(&mut self, to: ConnId) -> bool {
+        self.invitations.push(to)
+    }
+
     /// Changes how the connection finds out that its peer has gone, from now on. A connection keeps
     /// what it had when there are too many different profiles, 256 with the services that they are
     /// for; `profiles_refused` counts it.
     pub fn set_keepalive(&mut self, profile: Profile) {
         self.answer.profile = Some(profile);
+    }
+
+    /// Has `bytes` sent to connection `to`, all or nothing, soon and behind those pushed to it before.
+    /// What becomes of it is counted (`pushes_sent` and others in [`crate::engine::counters::Counters`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], when there is no room for it among what is to be sent.
+    pub fn push(&mut self, to: ConnId, bytes: &[u8]) -> Result<(), Full> {
+        self.outbox.push(to, bytes, Sender::Nobody, self.now)
+    }
+
+    /// As [`Context::push`] to each connection of `to`, with the bytes kept once. Returns for how many it
+    /// was accepted: for those from the front, until there was no more room.
+    pub fn push_all(&mut self, to: impl IntoIterator<Item = ConnId>, bytes: &[u8]) -> usize {
+        self.outbox.push_all(to, bytes, self.now)
+    }
+
+    /// Has `bytes` sent to every connection of `audience`, behind the broadcasts before it, with the bytes
+    /// kept once. It looks at all connections for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], when there are too many broadcasts, or there is no room for the bytes.
+    pub fn broadcast(&mut self, audience: Audience, bytes: &[u8]) -> Result<(), Full> {
+        self.outbox.broadcast(audience, bytes, None)
     }
 
     /// Closes this host's direction after what was sent. Data that the peer still sends is answered
@@ -174,5 +215,24 @@ impl Context<'_> {
     pub fn abort_for(&mut self, reason: CloseReason) {
         self.answer.reason = self.answer.reason.or(Some(reason));
         self.abort();
+    }
+}
+
+/// What a service sees between calls for connections.
+pub struct Turn<'a> {
+    pub(crate) now: Instant,
+    pub(crate) invitations: &'a mut Invitations,
+}
+
+impl Turn<'_> {
+    /// The time of this call.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// As [`Context::invite`].
+    #[must_use]
+    pub fn invite(&mut self, to: ConnId) -> bool {
+        self.invitations.push(to)
     }
 }

@@ -10,6 +10,7 @@
 //! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
 //! - [`http`]: HTTP/1.0 and 1.1: files and a health check
+//! - [`mod@mqtt`]: a server of MQTT 3.1.1 and 5.0
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
 //! - [`by_hand`]: for tests: a connection without an engine
@@ -22,16 +23,18 @@ pub mod dubbo;
 pub mod echo;
 pub mod http;
 pub mod line;
+pub mod mqtt;
 pub mod settings;
 pub mod silence;
 pub mod ws;
 
-pub use context::Context;
 pub(crate) use context::{Answer, Wake};
+pub use context::{Context, Turn};
 
 use crate::conn::flight::FLIGHT_LEN_MAX;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
+use crate::time::Instant;
 
 /// The service's own memory in a connection's record; all zero when the connection opens.
 pub type ServiceState = [u8; 8];
@@ -80,6 +83,25 @@ pub trait Service {
     /// Says what happened on the connections so far, each event by its name and how often it did.
     fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
         let _ = tell;
+    }
+
+    /// When [`Service::on_turn`] is to be called, if it is. It is asked after every piece of work.
+    fn next_turn(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The moment of [`Service::next_turn`] has come: for what is due although no connection is woken
+    /// for it, such as what follows from one that has ended.
+    fn on_turn(&mut self, turn: &mut Turn<'_>) {
+        let _ = turn;
+    }
+
+    /// Whether connection `id`, one of those with `tag`, belongs to the
+    /// [`crate::conn::broadcast::Audience::Topic`] `topic`. It is
+    /// asked for each connection of that tag when something is broadcast to the topic.
+    fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
+        let _ = (topic, id, tag, state);
+        false
     }
 
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,

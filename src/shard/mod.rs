@@ -1,7 +1,9 @@
 //! One run loop for each queue: a link, an engine, and the only clock.
 //!
-//! Shards share nothing but the [`Shared`] values: a flag to stop, and snapshots of what was counted.
+//! Shards share nothing but the [`Shared`] values: a flag to stop, commands, and snapshots of what was
+//! counted.
 //!
+//! - [`mailbox`]: commands from other threads
 //! - [`clock`]: the only reader of the system's clock
 //! - [`affinity`]: which processor a thread runs on
 //! - [`host`]: an interface, with a shard for each of its queues
@@ -12,6 +14,7 @@ pub mod affinity;
 pub mod clock;
 pub mod directory;
 pub mod host;
+pub mod mailbox;
 pub mod secrets;
 
 use crate::engine::claims::Claim;
@@ -22,6 +25,7 @@ use crate::link::{Link, LinkError, LinkStats};
 use crate::service::Service;
 use crate::time::{Duration, Instant};
 use clock::Clock;
+use mailbox::{Handle, Mailbox};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,6 +87,7 @@ pub struct Shared {
     /// Set by anyone: all shards stop.
     pub stop: Arc<AtomicBool>,
     snapshot: Mutex<Snapshot>,
+    mailbox: Arc<Mailbox>,
 }
 
 /// What a shard has counted.
@@ -116,7 +121,12 @@ impl Snapshot {
 impl Shared {
     /// To be stopped by `stop`.
     pub fn new(stop: Arc<AtomicBool>) -> Shared {
-        Shared { stop, snapshot: Mutex::default() }
+        Shared { stop, ..Shared::default() }
+    }
+
+    /// What gives the shard commands, from any thread.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.mailbox))
     }
 
     /// The newest snapshot, at most 100 ms old while the shard has work.
@@ -150,7 +160,9 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
     ///
     /// When a frame has been lost or made up: the census at the end differs from that at the start.
     pub fn run(&mut self, clock: &Clock, shared: &Shared) -> Result<(), LinkError> {
-        self.run_until(clock, shared, |_| false)
+        let ended = self.run_until(clock, shared, |_| false);
+        shared.mailbox.end();
+        ended
     }
 
     /// Runs until the engine knows whether it has its addresses to itself, and says so; at once, where
@@ -174,6 +186,7 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
         shared: &Shared,
         is_done: impl Fn(&Engine<S>) -> bool,
     ) -> Result<(), LinkError> {
+        shared.mailbox.attach(self.link.waker());
         let frames = self.link.census().total();
         let mut rx = Vec::with_capacity(BATCH_MAX);
         let mut tx = Vec::with_capacity(TX_QUEUE);
@@ -207,6 +220,7 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
             }
             let received = rx.len();
             self.engine.handle_frames(now, &mut self.link, rx, tx);
+            shared.mailbox.carry_out(&mut self.engine, now);
             self.engine.handle_timers(now, &mut self.link, tx);
             let next = self.driver.poll(now, &mut self.engine, &mut self.link, tx);
             self.link.transmit(tx)?;
@@ -219,19 +233,28 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
                 Next::Done => return Ok(()),
                 Next::Now => {}
                 _ if received > 0 || !tx.is_empty() => {}
-                Next::At(at) => self.sleep(clock, Some(at))?,
-                Next::Received => self.sleep(clock, None)?,
+                Next::At(at) => self.sleep(clock, shared, Some(at))?,
+                Next::Received => self.sleep(clock, shared, None)?,
             }
         }
         Ok(())
     }
 
-    /// Waits for a frame, until a timer or the driver is due.
-    fn sleep(&mut self, clock: &Clock, driver: Option<Instant>) -> Result<(), LinkError> {
+    /// Waits for a frame or a command, until a timer or the driver is due.
+    fn sleep(
+        &mut self,
+        clock: &Clock,
+        shared: &Shared,
+        driver: Option<Instant>,
+    ) -> Result<(), LinkError> {
         let now = clock.now();
         let due = [driver, self.engine.next_timer(now)].into_iter().flatten().min();
         let timeout = due.map_or(SLEEP_MAX, |due| due.since(now).min(SLEEP_MAX));
-        if timeout.is_zero() { Ok(()) } else { self.link.wait(timeout) }
+        if timeout.is_zero() {
+            return Ok(());
+        }
+        let Shard { link, engine, .. } = self;
+        shared.mailbox.while_empty(engine, || link.wait(timeout)).unwrap_or(Ok(()))
     }
 
     fn snapshot(&self) -> Snapshot {

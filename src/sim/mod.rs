@@ -12,6 +12,7 @@
 //! - [`services`]: what runs on the engines; [`echoing`]: echo that takes its time
 //! - [`reference`]: stock smoltcp; [`scripted`]: clients that keep to the letter
 //! - [`outcome`]: what must hold in the end
+//! - [`pushes`]: what a server pushes to clients, a simulation of its own
 //! - `tests`: the seeds
 //!
 //! `cargo test sim` runs the seeds of tests/seeds.txt and 200 more; `TENMIL_SEEDS=10000 cargo test
@@ -21,6 +22,7 @@ mod echoing;
 mod host;
 mod network;
 mod outcome;
+mod pushes;
 mod reference;
 mod scenario;
 mod scripted;

@@ -37,7 +37,7 @@ impl Mode {
     pub(super) const ALL: [Mode; 4] =
         [Mode::ParkAtOnce, Mode::NeverPark, Mode::AlwaysPromoted, Mode::NeverPromoted];
 
-    fn apply(self, config: &mut Config) {
+    pub(super) fn apply(self, config: &mut Config) {
         config.promote_always = self == Mode::AlwaysPromoted;
         config.park_after = match self {
             Mode::ParkAtOnce => Duration::ZERO,
@@ -148,7 +148,7 @@ impl Scenario {
 /// Buffers of stock sockets, in bytes: the smallest hold a few bytes, the largest need a scale.
 const BUFFERS: [usize; 5] = [64, 700, 4_096, 65_535, 200_000];
 
-fn pick<T: Copy, const N: usize>(random: &mut Random, choices: [T; N]) -> T {
+pub(super) fn pick<T: Copy, const N: usize>(random: &mut Random, choices: [T; N]) -> T {
     choices[below(random, N)]
 }
 
@@ -205,7 +205,7 @@ fn limit(config: &mut Config, random: &mut Random) {
     config.profile = Profile { keepalive: Some(keepalive), user_timeout: None };
 }
 
-fn own(host: [&str; 2], is_v4: bool) -> Owned {
+pub(super) fn own(host: [&str; 2], is_v4: bool) -> Owned {
     let (range_len, link_len) = if is_v4 { (32, 16) } else { (128, 64) };
     Owned { addr: address(host, is_v4), range_len, link_len }
 }
@@ -317,6 +317,8 @@ fn words(service: Builtin, len: usize, ending: Ending, random: &mut Random) -> (
             let (response, _) = line::tests::model(&request);
             (request, response)
         }
-        Builtin::Ws | Builtin::Dubbo => unreachable!("{service} is not among SERVICES"),
+        Builtin::Ws | Builtin::Dubbo | Builtin::Mqtt => {
+            unreachable!("{service} is not among SERVICES")
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::emit;
 use super::ethernet::{EthernetHeader, Mac};
 use super::packet::{Flags, Segment, SynOptions};
 use super::seq::SeqNumber;
+use core::ops::Range;
 use smoltcp::wire::{IPV4_HEADER_LEN, TCP_HEADER_LEN};
 
 /// The length of an untagged Ethernet header, an IPv4 and a TCP header without options, in bytes.
@@ -112,10 +113,16 @@ impl Plain {
         }
     }
 
-    /// The same as [`super::packet::parse`] makes of it.
-    pub fn to_segment(&self) -> Segment {
+    /// Where in the frame the payload is.
+    #[inline]
+    pub fn payload(&self) -> Range<u16> {
         #[expect(clippy::cast_possible_truncation, reason = "54")]
         const START: u16 = HEADERS_LEN as u16;
+        START..START + self.len
+    }
+
+    /// The same as [`super::packet::parse`] makes of it.
+    pub fn to_segment(&self) -> Segment {
         Segment {
             flow: self.flow(),
             seq: self.seq,
@@ -123,36 +130,48 @@ impl Plain {
             flags: Flags { ack: true, ..Flags::default() },
             window: self.window,
             options: SynOptions::default(),
-            payload: START..START + self.len,
+            payload: self.payload(),
         }
     }
 
-    /// A segment back to who sent this one, without payload.
+    /// A segment back to who sent this one.
     #[inline(always)]
     pub fn reply(&self, seq: SeqNumber, ack: SeqNumber, window: u16) -> Plain {
         let (source, target) = (self.target, self.source);
         Plain { source, target, ports: self.ports.rotate_left(16), seq, ack, window, len: 0 }
     }
 
-    /// Writes the segment, without payload, behind the untagged header `ethernet` to the front of `room`,
-    /// and returns the length of the frame; or `None` if `room` is too small.
+    /// Writes the segment with this `payload`, whatever its own was, behind the untagged header `ethernet`
+    /// to the front of `room`, and returns the length of the frame; or `None` if `room` is too small.
     #[inline(always)]
-    pub fn emit(&self, room: &mut [u8], ethernet: &EthernetHeader) -> Option<usize> {
-        debug_assert!(self.len == 0 && ethernet.len() == ETHERNET_LEN);
-        ethernet.emit(room)?;
-        let headers = room.get_mut(ETHERNET_LEN..)?.first_chunk_mut::<{ 2 * 20 }>()?;
-        let (ip, tcp) = headers.split_at_mut(IPV4_HEADER_LEN);
-        ip.copy_from_slice(&emit::ipv4_header(self.source, self.target, 2 * 20));
+    pub fn emit(
+        &self,
+        room: &mut [u8],
+        ethernet: &EthernetHeader,
+        payload: &[u8],
+    ) -> Option<usize> {
+        debug_assert_eq!(ethernet.len(), ETHERNET_LEN);
+        let len = HEADERS_LEN + payload.len();
+        let total_len = u16::try_from(len - ETHERNET_LEN).ok()?;
+        let rest = room.get_mut(HEADERS_LEN..len)?;
+        if !payload.is_empty() {
+            rest.copy_from_slice(payload);
+        }
+        let headers = room.first_chunk_mut::<HEADERS_LEN>()?;
+        headers[..ETHERNET_LEN].copy_from_slice(ethernet.as_bytes().first_chunk::<ETHERNET_LEN>()?);
+        let (ip, tcp) = headers[ETHERNET_LEN..].split_at_mut(IPV4_HEADER_LEN);
+        ip.copy_from_slice(&emit::ipv4_header(self.source, self.target, total_len));
+        let push = if payload.is_empty() { 0 } else { PSH };
         let first = u64::from(self.ports) << 32 | u64::from(self.seq.0);
-        let second = u64::from(self.ack.0) << 32 | BARE_ACK << 16 | u64::from(self.window);
-        let sum = Sum::default()
+        let second = u64::from(self.ack.0) << 32 | (BARE_ACK | push) << 16 | u64::from(self.window);
+        let sum = Sum::of(payload)
             .plus(self.source)
             .plus(self.target)
-            .plus_long(u64::from(checksum::TCP) + TCP_HEADER_LEN as u64)
+            .plus_long(u64::from(checksum::TCP) + (TCP_HEADER_LEN + payload.len()) as u64)
             .plus_long(first)
             .plus_long(second);
         tcp.copy_from_slice(&emit::join(first, second, u32::from(sum.checksum()) << 16));
-        Some(HEADERS_LEN)
+        Some(len)
     }
 }
 

@@ -113,12 +113,13 @@ proptest! {
         seq in any::<u32>(),
         ack in any::<u32>(),
         window in any::<u16>(),
+        payload in proptest::collection::vec(any::<u8>(), 0..40),
     ) {
         let (seq, ack) = (SeqNumber(seq), SeqNumber(ack));
-        let mut room = frame(b"");
-        let plain = Plain::parse(&room, MAC).expect("it is plain").reply(seq, ack, window);
+        let mut room = [0; 128];
+        let plain = Plain::parse(&frame(b"PING"), MAC).expect("it is plain").reply(seq, ack, window);
         let ethernet = EthernetHeader::new(PEER, MAC, ethernet::IPV4);
-        let mut other = [0; 64];
+        let mut other = [0; 128];
         let outgoing = Outgoing {
             ethernet: &ethernet,
             flow: flow(),
@@ -127,13 +128,13 @@ proptest! {
             flags: Flags { ack: true, ..Flags::default() },
             window,
             options: SynOptions::default(),
-            payload: &[],
+            payload: &payload,
         };
-        let len = plain.emit(&mut room, &ethernet);
+        let len = plain.emit(&mut room, &ethernet, &payload);
         prop_assert_eq!(len, emit(&mut other, &outgoing));
-        prop_assert_eq!(&room[..], &other[..room.len()]);
-        for len in 0..HEADERS_LEN {
-            prop_assert_eq!(plain.emit(&mut room[..len], &ethernet), None);
+        prop_assert_eq!(room, other);
+        for len in 0..HEADERS_LEN + payload.len() {
+            prop_assert_eq!(plain.emit(&mut room[..len], &ethernet, &payload), None);
         }
     }
 }

@@ -12,7 +12,7 @@ use tenmil::engine::locals::Owned;
 use tenmil::frame::{Frame, FramePool};
 use tenmil::link::af_xdp::attachment::{Request, attach};
 use tenmil::link::af_xdp::program::XdpMode;
-use tenmil::link::{Census, Link, LinkError, LinkStats};
+use tenmil::link::{Census, Link, LinkError, LinkStats, Waker};
 use tenmil::load::driver::LoadDriver;
 use tenmil::load::flows::{Flows, Target};
 use tenmil::load::heartbeat::Heartbeat;
@@ -189,6 +189,10 @@ impl<L: Link> Link for Tagged<L> {
 
     fn wait(&mut self, timeout: Duration) -> Result<(), LinkError> {
         self.link.wait(timeout)
+    }
+
+    fn waker(&self) -> Waker {
+        self.link.waker()
     }
 
     fn stats(&self) -> LinkStats {

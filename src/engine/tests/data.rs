@@ -192,7 +192,7 @@ fn acknowledgments_of_a_part_free_that_part() {
     let sent = only(peer.tell(&mut host, ACK, &[3; 1000]));
     assert_eq!(peer.say(&mut host, ACK, peer.seq, peer.ack + 400, b""), []);
     let flight = host.engine.table.slab[host.id().index()].flight;
-    assert_eq!(host.engine.flights.payload(flight).len(), 600);
+    assert_eq!(host.engine.flights[flight].len, 600);
     let again = only(peer.read_all(host.pass(crate::time::Duration::from_millis(1100))));
     assert_eq!((again.seq, again.payload.len()), (peer.ack + 400, 600));
     peer.take(&sent);

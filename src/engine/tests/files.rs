@@ -7,6 +7,7 @@ use crate::service::builtin::{Builtin, Builtins, Setup};
 use crate::service::http::Files;
 use crate::service::http::memory_files::MemoryFiles;
 use crate::time::Duration;
+use crate::wire::addr::Secret;
 use core::convert::Infallible;
 
 const LEN: usize = 100_000;
@@ -15,7 +16,7 @@ const LEN: usize = 100_000;
 fn serving(config: Config, bytes: &[u8]) -> Host<Builtins> {
     let files = MemoryFiles::new(&[("file", bytes)]);
     let open = |_: &_| Ok::<_, Infallible>(Box::new(files.clone()) as Box<dyn Files + Send>);
-    let Ok(builtins) = Builtins::with_files(&Builtin::ALL.map(Setup::of), open);
+    let Ok(builtins) = Builtins::with_files(&Builtin::ALL.map(Setup::of), Secret([5; 16]), open);
     Host::new(config, builtins)
 }
 

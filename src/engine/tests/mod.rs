@@ -13,6 +13,7 @@
 //! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `plain`: the short way of plain segments against the whole way
 //! - `promotion`: connections that a whole TCP socket carries for a while
+//! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
 //! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
 
@@ -20,6 +21,7 @@
 
 mod active;
 mod attack;
+mod broadcast;
 mod claims;
 mod closing;
 mod command;
@@ -41,6 +43,7 @@ mod peer;
 mod plain;
 mod prefixes;
 mod promotion;
+mod push;
 mod room;
 mod simultaneous;
 mod sources;

@@ -3,9 +3,10 @@
 use core::cmp::min;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, read, write};
 use rustix::net::sockopt::{socket_error, xdp_statistics};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
@@ -14,7 +15,7 @@ use super::interface::Interface;
 use super::ring::Descriptor;
 use super::socket::{self, Options, Socket};
 use crate::frame::{Frame, FramePool};
-use crate::link::{Census, Link, LinkError, LinkStats};
+use crate::link::{Census, Link, LinkError, LinkStats, Waker};
 use crate::memory::prefetch::prefetch_address;
 use crate::time::Duration;
 
@@ -223,11 +224,19 @@ impl Link for AfXdpLink {
         let timeout = if self.drain_tx()? { min(timeout, UNSENT_WAIT_MAX) } else { timeout };
         // A timeout beyond what the kernel can express waits for as long as it takes.
         let timeout = Timespec::try_from(timeout).ok();
-        let mut descriptors = [PollFd::new(&self.socket.descriptor, PollFlags::IN)];
+        let mut descriptors = [
+            PollFd::new(&self.socket.descriptor, PollFlags::IN),
+            PollFd::new(&self.socket.wakeup, PollFlags::IN),
+        ];
         match poll(&mut descriptors, timeout.as_ref()) {
             Err(Errno::INTR) => return Ok(()),
             Err(errno) => return Err(self.lost("poll", errno)),
             Ok(_) if descriptors[0].revents().contains(PollFlags::IN) => return Ok(()),
+            Ok(_) if descriptors[1].revents().contains(PollFlags::IN) => {
+                // Reading it makes it wait again; whoever wakes meanwhile ends the next wait.
+                let _ = read(&self.socket.wakeup, &mut [0; 8]);
+                return Ok(());
+            }
             Ok(_) => {}
         }
         // Nothing came. A removed interface says so here, and nowhere else to one that only
@@ -236,6 +245,14 @@ impl Link for AfXdpLink {
             Ok(Err(errno)) => Err(self.lost("poll", errno)),
             Ok(Ok(())) | Err(_) => Ok(()),
         }
+    }
+
+    fn waker(&self) -> Waker {
+        let wakeup = Arc::clone(&self.socket.wakeup);
+        Waker::new(move || {
+            // It can only be refused when 2^64 - 2 wakes are unread, and then one is no more.
+            let _ = write(&wakeup, &1_u64.to_ne_bytes());
+        })
     }
 
     fn stats(&self) -> LinkStats {

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::sockopt::{
     set_xdp_rx_ring_size, set_xdp_tx_ring_size, set_xdp_umem_completion_ring_size,
@@ -120,6 +121,8 @@ impl Options {
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) descriptor: OwnedFd,
+    /// Readable when somebody ended the wait (eventfd(2)).
+    pub(super) wakeup: Arc<OwnedFd>,
     pub(super) interface: Interface,
     pub(super) queue: u32,
     pub(super) zero_copy: bool,
@@ -144,11 +147,14 @@ impl Socket {
                     errno => options.refused("socket(AF_XDP)", errno),
                 }
             })?;
+        let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| options.refused("eventfd", errno))?;
         let umem = register_umem(&descriptor, options)?;
         let rings = Rings::new(&descriptor, options)?;
         raise_tx_budget(&descriptor, options.tx_budget.clamp(TX_BUDGET_MIN, options.tx_ring));
         let mut socket = Socket {
             descriptor,
+            wakeup: Arc::new(wakeup),
             interface,
             queue: options.queue,
             zero_copy: false,

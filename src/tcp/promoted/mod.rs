@@ -200,6 +200,11 @@ impl Promoted {
         self.socket().recv_queue()
     }
 
+    /// Whether some of what is queued was never sent.
+    pub fn has_unsent(&self) -> bool {
+        self.queued.after(self.snd_nxt())
+    }
+
     /// Closes this host's direction after what is queued.
     pub fn close(&mut self) {
         self.socket_mut().close();

@@ -1,0 +1,266 @@
+//! Messages to clients: whom they go to, how they wait, and how they leave.
+
+use super::Mqtt;
+use super::codec::publish::{Delivery, SUBSCRIPTION_IDENTIFIERS_MAX};
+use super::counters::Counters;
+use super::message::Message;
+use super::policy::Policy;
+use super::session::{Extra, Identifiers, Inflight, Parcel};
+use super::state::State;
+use crate::service::Context;
+use crate::service::mqtt::codec::Version;
+use crate::time::Instant;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A session that a message goes to, because of one subscription.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    session: u32,
+    identifier: u32,
+    qos: u8,
+    retain_as_published: bool,
+}
+
+impl Mqtt {
+    /// Finds whom a message from `publisher` to `topic` goes to; [`Mqtt::route`] is next. Returns
+    /// whether there is anybody.
+    pub(super) fn find_targets(&mut self, topic: &str, publisher: u64) -> bool {
+        let Mqtt { subscriptions, sessions, targets, .. } = self;
+        targets.clear();
+        let filters = subscriptions.matching(topic, |subscription| {
+            let session = subscription.session;
+            // MQTT-3.8.3-3.
+            let is_own = || sessions.hash(&sessions[session].client_id) == publisher;
+            if !subscription.no_local || !is_own() {
+                targets.push(Target {
+                    session,
+                    identifier: subscription.identifier,
+                    qos: subscription.qos,
+                    retain_as_published: subscription.retain_as_published,
+                });
+            }
+        });
+        if filters > 1 {
+            targets.sort_unstable_by_key(|target| target.session);
+        }
+        !targets.is_empty()
+    }
+
+    /// Has `message` wait for each of the sessions found. Of subscriptions of one session that overlap
+    /// it gets one copy, with the greatest quality of service (MQTT-3.3.4-2; 3.1.1: MQTT-3.3.5-1) and all
+    /// their identifiers (MQTT-3.3.4-3, -4), as far as one packet holds them.
+    pub(super) fn route(&mut self, message: &Arc<Message>) {
+        let targets = core::mem::take(&mut self.targets);
+        for of_session in targets.chunk_by(|a, b| a.session == b.session) {
+            for part in of_session.chunks(SUBSCRIPTION_IDENTIFIERS_MAX) {
+                let granted = part.iter().map(|target| target.qos).max().unwrap_or(0);
+                let as_published = part.iter().any(|target| target.retain_as_published);
+                let mut identifiers = [0; SUBSCRIPTION_IDENTIFIERS_MAX];
+                let mut len = 0;
+                for target in part.iter().filter(|target| target.identifier != 0) {
+                    identifiers[len] = target.identifier;
+                    len += 1;
+                }
+                let parcel = Parcel {
+                    message: Arc::clone(message),
+                    // MQTT-3.8.4-8.
+                    qos: message.qos.min(granted),
+                    // MQTT-3.3.1-12, -13; 3.1.1: MQTT-3.3.1-9.
+                    retain: message.retain && as_published,
+                    identifiers: Identifiers::new(&identifiers[..len]),
+                };
+                self.enqueue(part[0].session, parcel);
+            }
+        }
+        self.targets = targets;
+    }
+
+    /// Has `parcel` wait for session `at`. Without a connection only what has QoS 1 waits
+    /// (MQTT-3.1.2-5 of 3.1.1, and section 4.1 of 5.0). Returns whether there was room.
+    pub(super) fn enqueue(&mut self, at: u32, parcel: Parcel) -> bool {
+        let session = &mut self.sessions[at];
+        if session.conn.is_none() && parcel.qos == 0 {
+            return true;
+        }
+        let extra = session.extra_mut();
+        if extra.queue.len() >= self.policy.queue_max as usize
+            || self.queued >= self.policy.queues_max
+        {
+            self.counters.dropped_queue_full += 1;
+            session.shrink();
+            return false;
+        }
+        extra.queue.push_back(parcel);
+        self.queued += 1;
+        if session.conn.is_some() && !session.is_called {
+            session.is_called = true;
+            self.calls.push_back(at);
+        }
+        true
+    }
+
+    /// Sends `bytes` on `conn`, which has session `at`; what there is no room for waits, and nothing
+    /// is sent before it.
+    pub(super) fn reply(&mut self, conn: &mut Context<'_>, at: u32, bytes: &[u8]) {
+        let mut state = State::load(conn.state());
+        let sent = if state.blocked { 0 } else { conn.send(bytes) };
+        if sent < bytes.len() {
+            self.sessions[at].extra_mut().backlog.extend_from_slice(&bytes[sent..]);
+            state.blocked = true;
+            *conn.state() = state.store();
+            conn.want_room();
+        }
+    }
+
+    /// Sends what waits for session `at`, as far as there is room on `conn`, its connection.
+    pub(super) fn drain(&mut self, conn: &mut Context<'_>, at: u32) {
+        let Mqtt { sessions, counters, policy, queued, .. } = self;
+        let session = &mut sessions[at];
+        session.is_called = false;
+        let version = session.version;
+        let Some(extra) = session.extra_if_any() else { return };
+        let mut line = Line { conn, extra, version, counters };
+        let before = line.extra.queue.len();
+        line.send_all(policy);
+        let sent = before - line.extra.queue.len();
+        *queued -= u32::try_from(sent).expect("within the limit");
+        if line.extra.queue.is_empty() {
+            line.extra.queue = VecDeque::new();
+        }
+        session.shrink();
+    }
+}
+
+/// What waits for a client, and the way to it.
+struct Line<'l, 'c> {
+    conn: &'l mut Context<'c>,
+    extra: &'l mut Extra,
+    version: Version,
+    counters: &'l mut Counters,
+}
+
+impl Line<'_, '_> {
+    fn send_all(&mut self, policy: &Policy) {
+        if !self.flush() {
+            return;
+        }
+        let unacknowledged_max =
+            usize::from(self.extra.appetite.receive_maximum.min(policy.inflight_max).max(1));
+        if !self.send_again(unacknowledged_max) {
+            return;
+        }
+        let now = self.conn.now();
+        while let Some(parcel) = self.extra.queue.front() {
+            // MQTT-3.3.4-9: what has QoS 0 waits too, so the order stays.
+            if parcel.qos > 0 && self.extra.inflight.len() >= unacknowledged_max {
+                return;
+            }
+            if self.conn.room() == 0 {
+                return self.conn.want_room();
+            }
+            let Some(parcel) = self.extra.queue.pop_front() else { return };
+            if parcel.message.has_expired(now) {
+                self.counters.dropped_expired += 1;
+                continue;
+            }
+            let identifier = if parcel.qos > 0 { self.extra.next_identifier() } else { 0 };
+            if !self.send(&parcel, identifier, false, now) {
+                continue;
+            }
+            self.counters.delivered += 1;
+            if parcel.qos > 0 {
+                self.extra.inflight.push_back(Inflight { identifier, parcel, is_sent: true });
+            }
+            if !self.extra.backlog.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Sends what was sent on an earlier connection and not acknowledged, with its identifier and in
+    /// its order (MQTT-4.4.0-1, -4.6.0-1). Returns whether there is room for more.
+    fn send_again(&mut self, unacknowledged_max: usize) -> bool {
+        if self.extra.inflight.iter().all(|inflight| inflight.is_sent) {
+            return true;
+        }
+        let now = self.conn.now();
+        let mut at = 0;
+        while at < self.extra.inflight.len().min(unacknowledged_max) {
+            if self.extra.inflight[at].is_sent {
+                at += 1;
+                continue;
+            }
+            if self.conn.room() == 0 {
+                self.conn.want_room();
+                return false;
+            }
+            let Inflight { identifier, ref parcel, .. } = self.extra.inflight[at];
+            let parcel = parcel.clone();
+            if self.send(&parcel, identifier, true, now) {
+                self.counters.redelivered += 1;
+                self.extra.inflight[at].is_sent = true;
+                at += 1;
+            } else {
+                self.extra.inflight.remove(at);
+            }
+            if !self.extra.backlog.is_empty() {
+                return false;
+            }
+        }
+        self.extra.inflight.iter().all(|inflight| inflight.is_sent)
+    }
+
+    /// Sends `parcel`; what there is no room for becomes the backlog. Returns `false`, and sends
+    /// nothing, if it is longer than the client takes (MQTT-3.1.2-24, -25).
+    fn send(&mut self, parcel: &Parcel, identifier: u16, dup: bool, now: Instant) -> bool {
+        let message = &parcel.message;
+        let delivery = Delivery {
+            dup,
+            qos: parcel.qos,
+            retain: parcel.retain,
+            topic: message.topic(),
+            identifier,
+            expiry_s: message.expiry_s(now),
+            subscription_identifiers: parcel.identifiers.as_slice(),
+            properties: message.properties(),
+            payload: message.payload(),
+        };
+        if delivery.len(self.version) > self.extra.appetite.packet_len_max as usize {
+            self.counters.dropped_too_large += 1;
+            return false;
+        }
+        let Line { conn, extra, version, .. } = self;
+        delivery.encode(*version, |bytes| {
+            let sent = if extra.backlog.is_empty() { conn.send(bytes) } else { 0 };
+            extra.backlog.extend_from_slice(&bytes[sent..]);
+        });
+        if !self.extra.backlog.is_empty() {
+            self.set_blocked(true);
+            self.conn.want_room();
+        }
+        true
+    }
+
+    /// Sends the rest of a packet. Returns whether there is none any more.
+    fn flush(&mut self) -> bool {
+        if self.extra.backlog.is_empty() {
+            return true;
+        }
+        let sent = self.conn.send(&self.extra.backlog);
+        self.extra.backlog.drain(..sent);
+        if !self.extra.backlog.is_empty() {
+            self.conn.want_room();
+            return false;
+        }
+        self.extra.backlog = Vec::new();
+        self.set_blocked(false);
+        true
+    }
+
+    fn set_blocked(&mut self, blocked: bool) {
+        let mut state = State::load(self.conn.state());
+        state.blocked = blocked;
+        *self.conn.state() = state.store();
+    }
+}

@@ -1,0 +1,73 @@
+//! What a server of MQTT allows, and what it keeps at most.
+
+use super::codec::Reason;
+use super::codec::connect::Connect;
+use crate::time::Duration;
+
+/// Decides whether a client may connect, from its CONNECT: `Ok`, or the reason to refuse it with.
+pub type Authenticator = fn(&Connect<'_>) -> Result<(), Reason>;
+
+/// Limits and periods; the defaults are those of the protocol where it has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// How long a client has for its CONNECT.
+    pub connect_timeout: Duration,
+    /// The longest keep alive, in seconds, which 5.0 clients are told and held to, and which stands for
+    /// none too; 0 for no limit. 3.1.1 has no way to tell, so there the client's own counts.
+    pub keep_alive_s_max: u16,
+    /// For how many seconds sessions outlive their connections at most; `u32::MAX` for ever. It holds for
+    /// the persistent sessions of 3.1.1 too.
+    pub session_expiry_s_max: u32,
+    /// Sessions at once, with and without a connection.
+    pub sessions_max: u32,
+    /// Subscriptions of all sessions.
+    pub subscriptions_max: u32,
+    /// Subscriptions of one session.
+    pub session_subscriptions_max: u32,
+    /// The longest packet of a client, in bytes. It must fit what a promoted connection receives at
+    /// once.
+    pub packet_len_max: u32,
+    /// The greatest topic alias of a client.
+    pub topic_alias_max: u16,
+    /// Messages sent to one client at QoS 1 and not acknowledged.
+    pub inflight_max: u16,
+    /// Messages that wait for one client.
+    pub queue_max: u32,
+    /// Messages that wait for all clients together, each counted for each client.
+    pub queues_max: u32,
+    /// Retained messages.
+    pub retained_max: u32,
+    /// Bytes of retained messages.
+    pub retained_bytes_max: usize,
+    /// Bytes of all messages that are kept: retained, waiting, unacknowledged, and wills.
+    pub message_bytes_max: usize,
+    /// Who may connect.
+    pub authenticator: Authenticator,
+}
+
+/// Everybody may connect.
+fn anybody(_: &Connect<'_>) -> Result<(), Reason> {
+    Ok(())
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            connect_timeout: Duration::from_secs(10),
+            keep_alive_s_max: 0,
+            session_expiry_s_max: u32::MAX,
+            sessions_max: 1 << 24,
+            subscriptions_max: 1 << 24,
+            session_subscriptions_max: 1_000,
+            packet_len_max: 65_535,
+            topic_alias_max: 10,
+            inflight_max: 20,
+            queue_max: 1_000,
+            queues_max: 1 << 22,
+            retained_max: 100_000,
+            retained_bytes_max: 64 << 20,
+            message_bytes_max: 256 << 20,
+            authenticator: anybody,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! All sessions, by number and by client identifier.
+
+use super::session::Session;
+use crate::time::Instant;
+use crate::wire::addr::Secret;
+use core::hash::{Hash as _, Hasher as _};
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+use std::collections::BTreeSet;
+
+/// There is no room for another session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// The sessions, in memory that is taken as it is used.
+pub(super) struct Sessions {
+    entries: Vec<Option<Session>>,
+    free: Vec<u32>,
+    by_client_id: HashTable<u32>,
+    /// When something is to be done about a session without a connection.
+    due: BTreeSet<(Instant, u32)>,
+    len_max: u32,
+    hasher: SipHasher13,
+}
+
+impl Sessions {
+    /// Room for `len_max` sessions. Peers choose the client identifiers, so `secret` keys the hash.
+    pub(super) fn new(len_max: u32, secret: Secret) -> Sessions {
+        Sessions {
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_client_id: HashTable::new(),
+            due: BTreeSet::new(),
+            len_max,
+            hasher: SipHasher13::new_with_key(&secret.0),
+        }
+    }
+
+    /// A number for `client_id` that nobody can guess, nor make another client have.
+    pub(super) fn hash(&self, client_id: &str) -> u64 {
+        let mut hasher = self.hasher;
+        client_id.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// The session of `client_id`.
+    pub(super) fn find(&self, client_id: &str) -> Option<u32> {
+        let is_it = |&at: &u32| *self[at].client_id == *client_id;
+        self.by_client_id.find(self.hash(client_id), is_it).copied()
+    }
+
+    /// Keeps `session`, whose client identifier no other has.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many.
+    pub(super) fn insert(&mut self, session: Session) -> Result<u32, Full> {
+        if self.len() >= self.len_max as usize {
+            return Err(Full);
+        }
+        let hash = self.hash(&session.client_id);
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.entries[at as usize] = Some(session);
+                at
+            }
+            None => {
+                self.entries.push(Some(session));
+                u32::try_from(self.entries.len() - 1).expect("within the limit")
+            }
+        };
+        let (entries, hasher) = (&self.entries, self.hasher);
+        self.by_client_id.insert_unique(hash, at, |&at| {
+            let mut hasher = hasher;
+            if let Some(session) = &entries[at as usize] {
+                session.client_id.hash(&mut hasher);
+            }
+            hasher.finish()
+        });
+        Ok(at)
+    }
+
+    /// Forgets session `at`.
+    ///
+    /// # Panics
+    ///
+    /// When there is none: that is a bug.
+    pub(super) fn remove(&mut self, at: u32) -> Session {
+        self.set_due(at, None);
+        let hash = self.hash(&self[at].client_id);
+        if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == at) {
+            entry.remove();
+        }
+        self.free.push(at);
+        self.entries[at as usize].take().expect("a session")
+    }
+
+    /// Something is to be done about session `at` at `due`, or no more.
+    pub(super) fn set_due(&mut self, at: u32, due: Option<Instant>) {
+        let Some(session) = self.entries[at as usize].as_mut() else { return };
+        let before = match due {
+            Some(_) => session.extra_mut().due,
+            None => session.extra().and_then(|extra| extra.due),
+        };
+        if let Some(before) = before {
+            self.due.remove(&(before, at));
+        }
+        if let Some(extra) = session.extra_if_any() {
+            extra.due = due;
+        }
+        if let Some(due) = due {
+            self.due.insert((due, at));
+        }
+    }
+
+    /// The session about which something is to be done at `now`.
+    pub(super) fn next_due(&self, now: Instant) -> Option<u32> {
+        let &(due, at) = self.due.first()?;
+        (due <= now).then_some(at)
+    }
+
+    /// When something is to be done about a session.
+    pub(super) fn first_due(&self) -> Option<Instant> {
+        self.due.first().map(|&(due, _)| due)
+    }
+
+    /// Session `at`, if there is one.
+    pub(super) fn get(&self, at: u32) -> Option<&Session> {
+        self.entries.get(at as usize)?.as_ref()
+    }
+
+    /// Session `at`, if there is one.
+    pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut Session> {
+        self.entries.get_mut(at as usize)?.as_mut()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_client_id.len()
+    }
+
+    /// The memory that they take, in bytes, without their messages and but for what the heap adds.
+    pub(super) fn memory(&self) -> usize {
+        let each = self.entries.iter().flatten().map(Session::memory).sum::<usize>();
+        self.entries.capacity() * size_of::<Option<Session>>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.by_client_id.allocation_size()
+            + self.due.len() * size_of::<(Instant, u32)>()
+            + each
+    }
+}
+
+impl core::ops::Index<u32> for Sessions {
+    type Output = Session;
+
+    fn index(&self, at: u32) -> &Session {
+        self.entries[at as usize].as_ref().expect("a session")
+    }
+}
+
+impl core::ops::IndexMut<u32> for Sessions {
+    fn index_mut(&mut self, at: u32) -> &mut Session {
+        self.entries[at as usize].as_mut().expect("a session")
+    }
+}

@@ -1,0 +1,232 @@
+//! Who has subscribed to what.
+//!
+//! A subscription is an entry of two lists: of its session's, and of those to the same filter, which a
+//! tree of filters leads to.
+
+use super::codec::subscribe::{Options, RetainHandling};
+use super::topic::{self, ANY_LEVEL, ANY_REST};
+use super::tree::{NONE, ROOT, Tree};
+use crate::wire::addr::Secret;
+
+/// A subscription of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subscription {
+    /// The session.
+    pub(super) session: u32,
+    /// The number that messages carry because of it, or 0.
+    pub(super) identifier: u32,
+    /// The greatest quality of service.
+    pub(super) qos: u8,
+    /// Whether the client does not want its own messages.
+    pub(super) no_local: bool,
+    /// Whether a message keeps its retain flag.
+    pub(super) retain_as_published: bool,
+}
+
+struct Entry {
+    subscription: Subscription,
+    node: u32,
+    /// The next one of the same session, or the next free entry.
+    next_of_session: u32,
+    next_of_node: u32,
+    prev_of_node: u32,
+}
+
+/// The subscriptions of one session, as a list; [`SessionList::EMPTY`] of one that has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SessionList {
+    first: u32,
+    /// How many there are.
+    pub(super) len: u32,
+}
+
+impl SessionList {
+    pub(super) const EMPTY: SessionList = SessionList { first: NONE, len: 0 };
+}
+
+/// There is no room for another subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// All subscriptions.
+pub(super) struct Subscriptions {
+    /// The filters. The value of a node is its first entry.
+    filters: Tree,
+    entries: Vec<Entry>,
+    free: u32,
+    len: u32,
+    len_max: u32,
+}
+
+impl Subscriptions {
+    /// Room for `len_max` subscriptions, in memory that is taken as it is used.
+    pub(super) fn new(len_max: u32, secret: Secret) -> Subscriptions {
+        let filters = Tree::new(secret);
+        Subscriptions { filters, entries: Vec::new(), free: NONE, len: 0, len_max }
+    }
+
+    /// Subscribes `session`, whose subscriptions are in `list`, at most `list_max`, to `filter`. Returns
+    /// whether there was such a subscription, which is replaced (MQTT-3.8.4-3).
+    ///
+    /// # Errors
+    ///
+    /// When there are too many.
+    pub(super) fn subscribe(
+        &mut self,
+        list: &mut SessionList,
+        session: u32,
+        filter: &str,
+        options: Options,
+        identifier: u32,
+        list_max: u32,
+    ) -> Result<bool, Full> {
+        let Options { qos, no_local, retain_as_published, .. } = options;
+        let subscription = Subscription { session, identifier, qos, no_local, retain_as_published };
+        let existing = self.filters.find(filter).and_then(|node| self.of_session(*list, node));
+        if let Some((at, _)) = existing {
+            self.entries[at as usize].subscription = subscription;
+            return Ok(true);
+        }
+        if self.len >= self.len_max || list.len >= list_max {
+            return Err(Full);
+        }
+        let node = self.filters.insert(filter);
+        let next_of_node = self.filters.value(node);
+        let next_of_session = list.first;
+        let entry = Entry { subscription, node, next_of_session, next_of_node, prev_of_node: NONE };
+        let at = match self.free {
+            NONE => {
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).expect("within the limit")
+            }
+            free => {
+                self.free = self.entries[free as usize].next_of_session;
+                self.entries[free as usize] = entry;
+                free
+            }
+        };
+        if next_of_node != NONE {
+            self.entries[next_of_node as usize].prev_of_node = at;
+        }
+        self.filters.set_value(node, at);
+        *list = SessionList { first: at, len: list.len + 1 };
+        self.len += 1;
+        Ok(false)
+    }
+
+    /// Ends the subscription to `filter` of the session with `list`. Returns whether there was one.
+    pub(super) fn unsubscribe(&mut self, list: &mut SessionList, filter: &str) -> bool {
+        let Some(node) = self.filters.find(filter) else { return false };
+        let Some((at, prev)) = self.of_session(*list, node) else { return false };
+        let next = self.entries[at as usize].next_of_session;
+        match prev {
+            NONE => list.first = next,
+            _ => self.entries[prev as usize].next_of_session = next,
+        }
+        list.len -= 1;
+        self.remove(at);
+        true
+    }
+
+    /// Ends all subscriptions in `list`.
+    pub(super) fn unsubscribe_all(&mut self, list: &mut SessionList) {
+        while list.first != NONE {
+            let next = self.entries[list.first as usize].next_of_session;
+            self.remove(core::mem::replace(&mut list.first, next));
+        }
+        list.len = 0;
+    }
+
+    /// Calls `found` for each subscription whose filter matches `name`. Returns how many filters did: a
+    /// session is found once for each.
+    pub(super) fn matching(&self, name: &str, mut found: impl FnMut(&Subscription)) -> usize {
+        let wildcards = !topic::is_reserved(name);
+        self.matching_below(ROOT, topic::levels(name), wildcards, &mut found)
+    }
+
+    fn matching_below(
+        &self,
+        node: u32,
+        mut levels: core::str::Split<'_, char>,
+        wildcards: bool,
+        found: &mut impl FnMut(&Subscription),
+    ) -> usize {
+        let mut filters = 0;
+        if wildcards && let Some(rest) = self.filters.child(node, ANY_REST) {
+            // It stands for no further level too.
+            filters += self.found_at(rest, found);
+        }
+        let Some(level) = levels.next() else { return filters + self.found_at(node, found) };
+        if let Some(child) = self.filters.child(node, level) {
+            filters += self.matching_below(child, levels.clone(), true, found);
+        }
+        if wildcards && let Some(child) = self.filters.child(node, ANY_LEVEL) {
+            filters += self.matching_below(child, levels, true, found);
+        }
+        filters
+    }
+
+    fn found_at(&self, node: u32, found: &mut impl FnMut(&Subscription)) -> usize {
+        let first = self.filters.value(node);
+        let mut at = first;
+        while at != NONE {
+            let entry = &self.entries[at as usize];
+            found(&entry.subscription);
+            at = entry.next_of_node;
+        }
+        usize::from(first != NONE)
+    }
+
+    /// The entry of the session with `list` at `node`, and the one before it in the list.
+    fn of_session(&self, list: SessionList, node: u32) -> Option<(u32, u32)> {
+        let (mut at, mut prev) = (list.first, NONE);
+        while at != NONE {
+            let entry = &self.entries[at as usize];
+            if entry.node == node {
+                return Some((at, prev));
+            }
+            prev = core::mem::replace(&mut at, entry.next_of_session);
+        }
+        None
+    }
+
+    /// Takes the entry at `at` from its filter; its session's list is the caller's.
+    fn remove(&mut self, at: u32) {
+        let Entry { node, next_of_node, prev_of_node, .. } = self.entries[at as usize];
+        match prev_of_node {
+            NONE => self.filters.set_value(node, next_of_node),
+            _ => self.entries[prev_of_node as usize].next_of_node = next_of_node,
+        }
+        if next_of_node != NONE {
+            self.entries[next_of_node as usize].prev_of_node = prev_of_node;
+        }
+        self.filters.prune(node);
+        self.entries[at as usize].next_of_session = self.free;
+        self.free = at;
+        self.len -= 1;
+    }
+
+    /// How many subscriptions there are.
+    pub(super) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The memory that they take, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.filters.memory() + self.entries.capacity() * size_of::<Entry>()
+    }
+}
+
+/// Whether retained messages are sent for a subscription with `options`, which `existed` or not
+/// (MQTT-3.3.1-9 to -11; 3.1.1: MQTT-3.8.4-3).
+pub(super) fn wants_retained(options: Options, existed: bool) -> bool {
+    match options.retain_handling {
+        RetainHandling::Send => true,
+        RetainHandling::SendIfNew => !existed,
+        RetainHandling::Skip => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "subscriptions_tests.rs"]
+pub(super) mod tests;

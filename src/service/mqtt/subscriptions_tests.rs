@@ -1,0 +1,133 @@
+//! The tree of filters against a matcher that looks at each filter by itself.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+pub(super) const OPTIONS: Options = Options {
+    qos: 1,
+    no_local: false,
+    retain_as_published: false,
+    retain_handling: RetainHandling::Send,
+};
+
+/// Names of few and short levels, so that they meet often.
+pub(in super::super) fn any_name() -> impl Strategy<Value = String> {
+    let level = prop_oneof![Just("a"), Just("b"), Just("$x"), Just("")];
+    let levels = proptest::collection::vec(level, 1..5);
+    levels.prop_map(|levels| levels.join("/")).prop_filter("a name", |name| topic::is_name(name))
+}
+
+/// Filters of the same levels and wildcards.
+pub(in super::super) fn any_filter() -> impl Strategy<Value = String> {
+    let level = prop_oneof![
+        2 => Just("a"),
+        2 => Just("b"),
+        1 => Just("$x"),
+        1 => Just(""),
+        3 => Just("+"),
+    ];
+    let levels = proptest::collection::vec(level, 0..4);
+    let last = prop_oneof![Just("a"), Just("b"), Just("+"), Just("#"), Just("")];
+    (levels, last)
+        .prop_map(|(mut levels, last)| {
+            levels.push(last);
+            levels.join("/")
+        })
+        .prop_filter("a filter", |filter| topic::is_filter(filter))
+}
+
+fn subscriptions(len_max: u32) -> Subscriptions {
+    Subscriptions::new(len_max, Secret([7; 16]))
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Subscribe(usize, String, u32),
+    Unsubscribe(usize, String),
+    Leave(usize),
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    let session = 0..4usize;
+    prop_oneof![
+        6 => (session.clone(), any_filter(), 1..9u32)
+            .prop_map(|(session, filter, id)| Act::Subscribe(session, filter, id)),
+        3 => (session.clone(), any_filter()).prop_map(|(s, filter)| Act::Unsubscribe(s, filter)),
+        1 => session.prop_map(Act::Leave),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_tree_finds_what_a_look_at_each_filter_finds(
+        acts in proptest::collection::vec(any_act(), 0..60),
+        names in proptest::collection::vec(any_name(), 1..12),
+    ) {
+        let mut subscriptions = subscriptions(1_000);
+        let mut lists = [SessionList::EMPTY; 4];
+        let mut model: BTreeMap<(usize, String), u32> = BTreeMap::new();
+        for act in acts {
+            match act {
+                Act::Subscribe(session, filter, id) => {
+                    let list = &mut lists[session];
+                    let number = u32::try_from(session).unwrap();
+                    let existed =
+                        subscriptions.subscribe(list, number, &filter, OPTIONS, id, 1_000).unwrap();
+                    prop_assert_eq!(existed, model.insert((session, filter), id).is_some());
+                }
+                Act::Unsubscribe(session, filter) => {
+                    let existed = subscriptions.unsubscribe(&mut lists[session], &filter);
+                    prop_assert_eq!(existed, model.remove(&(session, filter)).is_some());
+                }
+                Act::Leave(session) => {
+                    subscriptions.unsubscribe_all(&mut lists[session]);
+                    model.retain(|&(other, _), _| other != session);
+                }
+            }
+            prop_assert_eq!(subscriptions.len() as usize, model.len());
+        }
+        for name in &names {
+            let mut found = Vec::new();
+            let filters =
+                subscriptions.matching(name, |found_one| {
+                    found.push((found_one.session as usize, found_one.identifier));
+                });
+            found.sort_unstable();
+            let matching = |&(entry, _): &(&(usize, String), &u32)| topic::matches(&entry.1, name);
+            let of_model = model.iter().filter(matching);
+            let mut expected: Vec<_> =
+                of_model.clone().map(|(&(session, _), &id)| (session, id)).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(&found, &expected, "{}", name);
+            let mut distinct: Vec<_> = of_model.map(|((_, filter), _)| filter).collect();
+            distinct.sort_unstable();
+            distinct.dedup();
+            prop_assert_eq!(filters, distinct.len(), "{}", name);
+        }
+        for list in &mut lists {
+            subscriptions.unsubscribe_all(list);
+        }
+        prop_assert_eq!((subscriptions.len(), subscriptions.filters.len()), (0, 0));
+    }
+}
+
+#[test]
+fn each_limit_refuses_and_replacing_is_always_possible() {
+    let mut subscriptions = subscriptions(3);
+    let mut lists = [SessionList::EMPTY; 2];
+    let mut subscribe = |session: usize, filter: &str| {
+        let number = u32::try_from(session).unwrap();
+        subscriptions.subscribe(&mut lists[session], number, filter, OPTIONS, 0, 2)
+    };
+    assert_eq!(subscribe(0, "a"), Ok(false));
+    assert_eq!(subscribe(0, "b"), Ok(false));
+    assert_eq!(subscribe(0, "c"), Err(Full), "its own limit");
+    assert_eq!(subscribe(1, "a"), Ok(false));
+    assert_eq!(subscribe(1, "b"), Err(Full), "the limit of all");
+    assert_eq!(subscribe(1, "a"), Ok(true));
+    assert_eq!(subscribe(0, "b"), Ok(true));
+    subscriptions.unsubscribe_all(&mut lists[0]);
+    assert_eq!(subscriptions.filters.len(), 1, "what nobody subscribed to is forgotten");
+    assert!(subscriptions.memory() > 0);
+}
