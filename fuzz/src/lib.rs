@@ -8,6 +8,7 @@
 //! - [`cookies`]: SYN cookies
 //! - [`segment`]: segments for records in any state
 //! - [`ws`], [`dubbo`]: clients of a service
+//! - [`http`]: requests in any pieces
 //! - [`engine`]: frames, timers and commands for a whole engine
 
 #![allow(unreachable_pub, reason = "public for `fuzz_targets/`, but not where tests include it")]
@@ -20,6 +21,7 @@ pub mod dubbo;
 pub mod engine;
 pub mod frame;
 mod frames;
+pub mod http;
 pub mod options;
 pub mod segment;
 pub mod ws;
@@ -28,7 +30,7 @@ pub mod ws;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
@@ -36,4 +38,5 @@ pub const TARGETS: [Target; 7] = [
     ("ws", ws::run),
     ("dubbo", dubbo::run),
     ("engine", engine::run),
+    ("http", http::run),
 ];
