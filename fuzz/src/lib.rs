@@ -8,6 +8,7 @@
 //! - [`cookies`]: SYN cookies
 //! - [`segment`]: segments for records in any state
 //! - [`engine`]: frames, timers and commands for a whole engine
+//! - [`mqtt`]: packets, and clients of a server that say anything
 
 #![allow(unreachable_pub, reason = "public for `fuzz_targets/`, but not where tests include it")]
 
@@ -18,6 +19,7 @@ pub mod cookies;
 pub mod engine;
 pub mod frame;
 mod frames;
+pub mod mqtt;
 pub mod options;
 pub mod segment;
 
@@ -25,10 +27,11 @@ pub mod segment;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
     ("segment", segment::run),
     ("engine", engine::run),
+    ("mqtt", mqtt::run),
 ];

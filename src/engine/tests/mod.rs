@@ -15,7 +15,8 @@
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
-//! - `wakes`, `room`: what services wait for
+//! - `wakes`, `room`: what services wait for; `invitations`: what they have others do
+//! - `mqtt`: a service whose connections talk to each other
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
@@ -32,9 +33,11 @@ mod eviction;
 mod gateways;
 mod harness;
 mod icmp;
+mod invitations;
 mod keepalive;
 mod limits;
 mod lost;
+mod mqtt;
 mod passive;
 mod paths;
 mod peer;
