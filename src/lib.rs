@@ -143,6 +143,7 @@
 
 pub mod cli;
 pub mod conn;
+pub mod control;
 pub mod drops;
 pub mod engine;
 pub mod frame;

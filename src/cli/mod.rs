@@ -3,6 +3,7 @@
 //! - `serve`: services on an interface
 //! - `demo`: the main job in one command
 //! - `load`: the load generator, against any server
+//! - `push`, `broadcast`: what a running server is to send
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
 //! - `bar`: how far a run is; `clients`: the client role of `demo` and `load`
 //! - `capture`: `--pcap`; `faults`: `--faults`
@@ -23,6 +24,7 @@
 
 mod address;
 mod bar;
+mod broadcast;
 mod capture;
 mod claim;
 mod clients;
@@ -38,6 +40,7 @@ mod memory;
 mod network;
 mod process;
 mod promotion;
+mod push;
 mod serve;
 mod server;
 mod signals;
@@ -67,6 +70,8 @@ enum Verb {
     Serve(Box<serve::Args>),
     Demo(demo::Args),
     Load(Box<load::Args>),
+    Push(push::Args),
+    Broadcast(broadcast::Args),
 }
 
 /// How a verb ended, if not well.
@@ -113,6 +118,8 @@ pub fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Serve(args) }) => serve::run(&args),
         Ok(Cli { verb: Verb::Demo(args) }) => demo::run(&args),
         Ok(Cli { verb: Verb::Load(args) }) => load::run(&args),
+        Ok(Cli { verb: Verb::Push(args) }) => push::run(&args),
+        Ok(Cli { verb: Verb::Broadcast(args) }) => broadcast::run(&args),
         // The help and the version are answers, not errors; so is the help for no arguments at all.
         Err(error) if !error.use_stderr() || is_help(&error) => error.exit(),
         Err(error) => Err(refused(anyhow!(one_line(&error.to_string())))),

@@ -7,6 +7,7 @@ use super::{
     Failure, capture, claim, driving, failed, gateways, limits, liveness, memory, promotion,
     refused, say, signals,
 };
+use crate::control::socket::ControlSocket;
 use crate::engine::Engine;
 use crate::engine::claims::Claiming;
 use crate::engine::config::Config;
@@ -49,7 +50,8 @@ pub(super) struct Args {
     #[command(flatten)]
     gateways: gateways::Args,
 
-    /// What to serve, and where: echo, discard or line, for example echo://10.77.0.1:7.
+    /// What to serve, and where: echo, discard, line, ws or dubbo, for example
+    /// echo://10.77.0.1:7.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     listen: Vec<ListenUrl>,
 
@@ -77,6 +79,10 @@ pub(super) struct Args {
 
     #[command(flatten)]
     promotion: promotion::Args,
+
+    /// Listen on this Unix socket for `tenmil push` and `tenmil broadcast`.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
 
     /// Write every frame, both ways, to this file in pcap format.
     #[arg(long, value_name = "FILE")]
@@ -119,6 +125,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let stop = signals::stop_flag().map_err(refused)?;
     let clock = Clock::start();
     let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
+    let control = args.control.as_deref().map(ControlSocket::bind).transpose().map_err(refused)?;
     let (attachment, mut links) = attachment::attach(&request(args)).map_err(refused)?;
     check_queues(&args.listen, attachment.queues()).map_err(refused)?;
     args.driving.apply(&mut links).map_err(refused)?;
@@ -134,7 +141,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if args.status == Format::Text {
         announce(args, &plan, &attachment, &shards);
     }
-    serve(args, &attachment, shards, clock, &stop).map_err(failed)
+    serve(args, &attachment, shards, control.as_ref(), clock, &stop).map_err(failed)
 }
 
 /// What the arguments say about connections, found to be possible before anything is attached.
@@ -287,6 +294,7 @@ fn serve(
     args: &Args,
     attachment: &Attachment,
     shards: Vec<ServeShard>,
+    control: Option<&ControlSocket>,
     clock: Clock,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
@@ -304,6 +312,10 @@ fn serve(
             });
         }
         drop(ended);
+        if let Some(control) = control {
+            let handles: Vec<_> = shared.iter().map(|shared| shared.handle()).collect();
+            scope.spawn(move || control.serve(&handles, clock, stop));
+        }
         let mut result = Ok(());
         loop {
             match endings.recv_timeout(Duration::from_secs(1)) {

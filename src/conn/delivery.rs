@@ -18,6 +18,18 @@ pub enum Outcome {
     Gone,
 }
 
+impl Outcome {
+    /// The outcome in a word, as it is shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Sent => "sent",
+            Outcome::Queued => "queued",
+            Outcome::Full => "full",
+            Outcome::Gone => "gone",
+        }
+    }
+}
+
 /// The outbox takes no more: there are too many deliveries or broadcasts, too many bytes of them, or the
 /// bytes are more than any connection could take at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

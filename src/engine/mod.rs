@@ -69,6 +69,7 @@ use crate::tcp::isn::IsnGenerator;
 use crate::tcp::keepalive::Profile;
 use crate::tcp::promoted::pool::Pool;
 use crate::time::{Instant, Tick};
+use crate::wire::addr::FlowKey;
 use claims::{Claim, Claims};
 use classes::{Class, Classes};
 use config::Config;
@@ -123,6 +124,8 @@ pub struct Engine<S> {
     goes_whole_way: bool,
     /// What the service writes during a call.
     scratch: Box<[u8]>,
+    /// Where what a promoted connection has not read is joined, when it lies in two pieces.
+    joined: Box<[u8]>,
 }
 
 impl<S: Service> Engine<S> {
@@ -143,7 +146,10 @@ impl<S: Service> Engine<S> {
     pub fn try_new(config: Config, service: S, now: Instant) -> Result<Engine<S>, OutOfMemory> {
         let tick = Tick::of(now);
         let promoted = Pool::new(config.promoted_max, config.promoted_buffer, config.mtu);
-        let answer_max = if config.promoted_max > 0 { promoted.buffer() } else { FLIGHT_LEN_MAX };
+        let (answer_max, joined_max) = match config.promoted_max {
+            0 => (FLIGHT_LEN_MAX, 0),
+            _ => (promoted.buffer(), promoted.buffer()),
+        };
         Ok(Engine {
             locals: Locals::new(
                 config.owned.clone(),
@@ -176,6 +182,7 @@ impl<S: Service> Engine<S> {
             #[cfg(test)]
             goes_whole_way: false,
             scratch: vec![0; usize::from(answer_max)].into(),
+            joined: vec![0; usize::from(joined_max)].into(),
             service,
             config,
         })
@@ -231,6 +238,12 @@ impl<S: Service> Engine<S> {
     pub fn connection_at(&self, slot: u32) -> Option<ConnId> {
         let is_used = slot < self.slots() && self.table.slab[slot].state != State::Free;
         is_used.then(|| self.table.slab.id(slot))
+    }
+
+    /// The connection between the endpoints of `flow`, if there is one.
+    pub fn connection_between(&self, flow: &FlowKey) -> Option<ConnId> {
+        let slot = self.table.find(flow, self.table.hash(flow))?;
+        Some(self.table.slab.id(slot))
     }
 
     /// How many slots were ever used: every connection is in one below.

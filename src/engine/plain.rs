@@ -1,5 +1,5 @@
-//! Plain segments of idle connections, the short way: a probe is answered and an acknowledgment taken with
-//! one look at the record. Whatever else there is to a segment goes the whole way, through `segment`; what
+//! Plain segments of idle connections, the short way: a probe is answered, an acknowledgment or the next data
+//! taken, with one look at the record. Whatever else there is to a segment goes the whole way, through `segment`; what
 //! comes out is the same (docs/decisions/0020-plain-segments.md).
 
 use super::Engine;
@@ -24,6 +24,8 @@ enum Role {
     Acknowledgment,
     /// It brings the next data, while nothing is in flight, but could be.
     Data,
+    /// It completes the handshake that its sender began, and brings nothing else.
+    Establishment,
     /// None of these.
     Other,
 }
@@ -53,6 +55,9 @@ impl<S: Service> Engine<S> {
                 self.take_whole_flight(slot, plain, now);
                 Ok(())
             }
+            Role::Establishment if is_on_path => {
+                self.take_establishment(slot, frame, plain, now, output)
+            }
             Role::Data if is_on_path => self.take_plain_data(slot, frame, plain, now, output),
             _ => self.on_segment(slot, frame, &plain.to_segment(), now, output),
         }
@@ -60,8 +65,15 @@ impl<S: Service> Engine<S> {
 
     #[inline(always)]
     fn role(&self, slot: u32, conn: &Conn, plain: &Plain) -> Role {
-        let is_open = conn.state == State::Established && !conn.has(CLOSE_DUE);
-        if !is_open || self.config.promote_always {
+        if self.config.promote_always {
+            return Role::Other;
+        }
+        if conn.state == State::SynReceived && !conn.opens_simultaneously() {
+            let completes =
+                plain.len == 0 && plain.seq == conn.rcv_nxt && plain.ack == conn.snd_una + 1;
+            return if completes { Role::Establishment } else { Role::Other };
+        }
+        if conn.state != State::Established || conn.has(CLOSE_DUE) {
             return Role::Other;
         }
         if conn.flight != NONE {
@@ -121,6 +133,27 @@ impl<S: Service> Engine<S> {
         conn.snd_wnd = plain.window;
         (conn.touched, conn.attempts) = (Tick::of(now), 0);
         conn.clear(CHALLENGED);
+    }
+
+    /// Takes the last segment of a handshake.
+    fn take_establishment<P: FramePool>(
+        &mut self,
+        slot: u32,
+        frame: Frame,
+        plain: &Plain,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) -> Result<(), DropReason> {
+        output.reuse(frame);
+        let conn = &mut self.table.slab[slot];
+        (conn.snd_una, conn.snd_wnd) = (plain.ack, plain.window);
+        conn.clear(CHALLENGED);
+        self.counters.accepted += 1;
+        let mut answer = Answer::default();
+        self.establish(slot, now, &mut answer, output);
+        self.offer_room(slot, now, &mut answer);
+        self.transmit_answer(slot, &answer, now, output);
+        Ok(())
     }
 
     /// Gives the service the data that is next, and answers in the frame that it came in.

@@ -155,7 +155,7 @@ impl<S: Service> Engine<S> {
             let Some(is_stuck) = self.deliver(slot, index, now, output) else { return };
             let entry = &self.promoted[index];
             let waits = entry.promoted.is_outstanding() || entry.wants_room;
-            let all_read = !entry.promoted.has_unread() || is_stuck && !waits;
+            let all_read = entry.promoted.unread_len() == 0 || is_stuck && !waits;
             if entry.promoted.peer_closed()
                 && all_read
                 && self.table.slab[slot].state == State::Established
@@ -210,11 +210,18 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Option<bool> {
+        // What lies across the end of the receive buffer is joined if the service takes nothing of its
+        // beginning.
+        let mut is_joined = false;
         loop {
-            let Engine { promoted, table, classes, service, scratch, outbox, .. } = self;
+            let Engine { promoted, table, classes, service, scratch, joined, outbox, .. } = self;
             let promoted = &mut promoted[index].promoted;
             let room = promoted.room();
-            let unread = promoted.unread();
+            let all = promoted.unread_len();
+            let unread = match is_joined {
+                true => promoted.unread_joined(joined),
+                false => promoted.unread(),
+            };
             if unread.is_empty() {
                 return Some(false);
             }
@@ -233,9 +240,10 @@ impl<S: Service> Engine<S> {
             if !self.queue(slot, index, &answer, now, output) {
                 return None;
             }
-            if consumed == 0 {
+            if consumed == 0 && len == all {
                 return Some(true);
             }
+            is_joined = consumed == 0;
         }
     }
 
@@ -331,7 +339,7 @@ impl<S: Service> Engine<S> {
         let promoted = &self.promoted[index].promoted;
         let conn = &self.table.slab[slot];
         let is_busy = promoted.is_outstanding()
-            || promoted.has_unread()
+            || promoted.unread_len() > 0
             || self.promoted[index].wants_room
             || promoted.state() != Some(conn.state);
         if is_busy || self.config.promote_always {

@@ -379,8 +379,6 @@ impl<S: Service> Engine<S> {
         }
         self.scratch[..len].copy_from_slice(words.bytes(&self.outbox.payloads));
         self.transmit(slot, len, false, now, output);
-        // One that waited for room may have got it by being promoted.
-        self.finish_batch(now, output);
         let promoted = self.table.slab[slot].promoted();
         let is_queued = promoted.is_some_and(|index| self.promoted[index].promoted.has_unsent());
         // One that waited for room may have got it by being promoted.

@@ -176,7 +176,7 @@ mod tests {
         for (slot, due) in [(0, 0), (u32::MAX, u32::MAX), (7, 9)] {
             assert_eq!(request(Builtin::Echo, slot, due), answer(Builtin::Echo, slot, due));
         }
-        assert_eq!(&*request(Builtin::Ws, 0xabc, 0), b"\x89\x90\0\0\0\000000abc00000000");
+        assert_eq!(&*request(Builtin::Ws, 0xabc, 0), b"\x89\x90\x00\x00\x00\x0000000abc00000000");
         assert_eq!(&*answer(Builtin::Ws, 0xabc, 0x1234_5678), b"\x8a\x1000000abc12345678");
         let heartbeat = b"\xda\xbb\xe2\x00\x00\x00\x0a\xbc\x12\x34\x56\x78\x00\x00\x00\x01N";
         assert_eq!(&*request(Builtin::Dubbo, 0xabc, 0x1234_5678), heartbeat);

@@ -24,15 +24,14 @@ pub const PERIOD_MAX: Duration = Duration::from_secs(12 * 24 * 60 * 60);
 /// When it is no period from a millisecond to [`PERIOD_MAX`].
 pub fn take_period(settings: &mut Settings) -> Result<Option<Option<Duration>>, BadSetting> {
     let example = "heartbeat=60s";
-    let period = settings.take("heartbeat", example, |value| match value {
+    settings.take("heartbeat", example, |value| match value {
         "0" | "off" => Some(None),
         value => {
             let period = humantime::parse_duration(value).ok()?;
             let is_right = period.is_zero() || (PERIOD_MIN..=PERIOD_MAX).contains(&period);
             is_right.then_some((!period.is_zero()).then_some(period))
         }
-    });
-    period
+    })
 }
 
 /// When something was last heard from a peer, in milliseconds modulo 2^32.

@@ -11,6 +11,7 @@ use crate::link::Waker;
 use crate::service::Service;
 use crate::tcp::keepalive::Profile;
 use crate::time::{Duration, Instant};
+use crate::wire::addr::FlowKey;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use crossbeam::queue::ArrayQueue;
@@ -24,10 +25,18 @@ const COMMANDS_PER_ROUND: usize = 256;
 
 /// What is to be done.
 enum Command {
-    Push { to: ConnId, bytes: Arc<[u8]>, notice: Notice },
+    Push { to: Whom, bytes: Arc<[u8]>, notice: Notice },
     Close { to: ConnId, notice: Notice },
     SetProfile { of: ConnId, profile: Profile, told: Teller<Result<(), CommandError>> },
     Broadcast { audience: Audience, bytes: Arc<[u8]>, report: Report },
+}
+
+/// A connection.
+#[derive(Clone, Copy)]
+enum Whom {
+    Named(ConnId),
+    /// Between these endpoints, if there is one when the command is taken.
+    Between(FlowKey),
 }
 
 /// A shard's commands.
@@ -73,7 +82,19 @@ impl Mailbox {
             let Some(command) = self.commands.pop() else { return };
             // Who asked is told of what there is no room for.
             let _ = match command {
-                Command::Push { to, bytes, notice } => engine.push(to, &bytes, Some(notice), now),
+                Command::Push { to, bytes, notice } => {
+                    let found = match to {
+                        Whom::Named(id) => Some(id),
+                        Whom::Between(flow) => engine.connection_between(&flow),
+                    };
+                    match found {
+                        Some(id) => engine.push(id, &bytes, Some(notice), now),
+                        None => {
+                            notice(Outcome::Gone);
+                            Ok(())
+                        }
+                    }
+                }
                 Command::Close { to, notice } => engine.close_behind(to, Some(notice), now),
                 Command::Broadcast { audience, bytes, report } => {
                     engine.broadcast(audience, &bytes, Some(report))
@@ -143,8 +164,25 @@ impl Handle {
     /// [`Full`], when too many commands wait. That of the receipt has other reasons, too: the connection
     /// takes no more, or `bytes` are more than one could.
     pub fn push(&self, to: ConnId, bytes: impl Into<Arc<[u8]>>) -> Result<Receipt<Outcome>, Full> {
+        self.push_to_whom(Whom::Named(to), bytes.into())
+    }
+
+    /// The same to the connection between two endpoints, `flow`, if this shard has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], when too many commands wait.
+    pub fn push_to_flow(
+        &self,
+        flow: FlowKey,
+        bytes: impl Into<Arc<[u8]>>,
+    ) -> Result<Receipt<Outcome>, Full> {
+        self.push_to_whom(Whom::Between(flow), bytes.into())
+    }
+
+    fn push_to_whom(&self, to: Whom, bytes: Arc<[u8]>) -> Result<Receipt<Outcome>, Full> {
         let (notice, receipt) = noticed();
-        self.0.put(Command::Push { to, bytes: bytes.into(), notice })?;
+        self.0.put(Command::Push { to, bytes, notice })?;
         Ok(receipt)
     }
 

@@ -14,7 +14,7 @@ use core::ops::Range;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, IPV4_HEADER_LEN, IPV6_HEADER_LEN,
     Icmpv4Packet, Icmpv6Message, Icmpv6Packet, IpAddress, IpProtocol, Ipv6Packet,
-    NdiscNeighborFlags, TCP_HEADER_LEN, TcpOption,
+    NdiscNeighborFlags, TCP_HEADER_LEN,
 };
 
 /// What a frame holds.
@@ -403,19 +403,37 @@ fn parse_tcp(frame: &[u8], ip: &Ip) -> Result<Packet, DropReason> {
 /// The options of a SYN. A malformed option ends the list, as Linux has it; RFC 9293 MUST-7 asks
 /// only that the stack survives it.
 fn syn_options(mut bytes: &[u8]) -> SynOptions {
+    // RFC 9293 section 3.2, RFC 7323 section 2.2, RFC 2018 section 2.
+    const NO_OPERATION: u8 = 1;
+    const MSS: u8 = 2;
+    const WINDOW_SCALE: u8 = 3;
+    const SACK_PERMITTED: u8 = 4;
     let mut options = SynOptions::default();
-    while let Ok((rest, option)) = TcpOption::parse(bytes) {
-        match option {
-            TcpOption::EndOfList => break,
-            TcpOption::MaxSegmentSize(mss) => options.mss = Some(mss),
-            // RFC 7323 section 2.3: a shift above 14 is taken as 14.
-            TcpOption::WindowScale(shift) => options.wscale = Some(shift.min(14)),
-            TcpOption::SackPermitted => options.sack_permitted = true,
-            _ => {}
-        }
-        bytes = rest;
+    loop {
+        bytes = match bytes {
+            [NO_OPERATION, rest @ ..] => rest,
+            [MSS, 4, high, low, rest @ ..] => {
+                options.mss = Some(u16::from_be_bytes([*high, *low]));
+                rest
+            }
+            [WINDOW_SCALE, 3, shift, rest @ ..] => {
+                // RFC 7323 section 2.3: a shift above 14 is taken as 14.
+                options.wscale = Some((*shift).min(14));
+                rest
+            }
+            [SACK_PERMITTED, 2, rest @ ..] => {
+                options.sack_permitted = true;
+                rest
+            }
+            // The end of the list, or one of the above with a wrong length.
+            [0 | MSS | WINDOW_SCALE | SACK_PERMITTED, ..] => return options,
+            [_, len, ..] if *len >= 2 => match bytes.get(usize::from(*len)..) {
+                Some(rest) => rest,
+                None => return options,
+            },
+            _ => return options,
+        };
     }
-    options
 }
 
 pub(super) fn seq_at(bytes: &[u8], at: usize) -> SeqNumber {

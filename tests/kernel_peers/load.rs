@@ -16,13 +16,13 @@ use crate::refusals::assert_refused;
 use crate::server::{Server, TENMIL};
 
 /// A run in the clients' namespace, whose summary goes to a file.
-struct Load {
+pub(crate) struct Load {
     directory: TempDir,
     child: Option<Child>,
 }
 
 /// What a run ends with.
-struct Ended {
+pub(crate) struct Ended {
     code: Option<i32>,
     /// Without what it said of its progress.
     stderr: String,
@@ -31,7 +31,7 @@ struct Ended {
 }
 
 impl Load {
-    fn start(network: &Network, name: &str, args: &[&str]) -> Load {
+    pub(crate) fn start(network: &Network, name: &str, args: &[&str]) -> Load {
         let directory = TempDir::make(name);
         let json = directory.path().join("out.json");
         let child = network.in_client(|| {
@@ -49,7 +49,7 @@ impl Load {
         kill_process(pid, Signal::INT).expect("it is our child");
     }
 
-    fn wait(mut self) -> Ended {
+    pub(crate) fn wait(mut self) -> Ended {
         let mut child = self.child.take().expect("it is waited for once");
         wait_for("the end of the load", || child.try_wait().expect("it is our child"));
         let output = child.wait_with_output().expect("it is our child");
@@ -83,7 +83,7 @@ fn load(args: &[&str]) -> Command {
 impl Ended {
     /// Holds a run to: everything established, and so many heartbeats answered rightly.
     #[track_caller]
-    fn assert_clean(&self, connections: u64, heartbeats: u64) {
+    pub(crate) fn assert_clean(&self, connections: u64, heartbeats: u64) {
         let Ended { code, stderr, stdout, summary } = self;
         assert_eq!((*code, stderr.as_str()), (Some(0), ""), "{stdout}");
         assert_schema(summary);

@@ -32,6 +32,7 @@ mod many;
 mod mqtt;
 mod network;
 mod options;
+mod protocols;
 mod push;
 mod refusals;
 mod server;

@@ -5,7 +5,7 @@ use crate::server::Server;
 use tenmil::service::ws::handshake::Refusal;
 
 /// The Python that Debian's packages are for, whichever other one is in the path.
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 const ARGS: &[&str] = &[
     "--address",

@@ -15,8 +15,8 @@
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
-//! - `wakes`, `room`: what services wait for; `invitations`: what they have others do
-//! - `mqtt`: a service whose connections talk to each other
+//! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
+//! - `invitations`: what services have each other do; `mqtt`: one that does
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
@@ -49,6 +49,7 @@ mod room;
 mod simultaneous;
 mod sources;
 mod time_wait;
+mod units;
 mod wakes;
 
 use crate::conn::slab::ConnId;

@@ -16,16 +16,18 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(promoted_max: u32) -> Pair {
+    fn new(promoted_max: u32, greeting: &[u8]) -> Pair {
         let host = || {
             let mut config = config();
+            let mut probe = Probe::default();
+            probe.greeting = greeting.to_vec();
             config.promoted_max = promoted_max;
             config.promoted_buffer = 8_192;
             config.flights_max = 2;
             let (time, interval) = (Duration::from_secs(2), Duration::from_secs(1));
             let keepalive = Keepalive::new(time, interval, 3).ok();
             config.profile = Profile { keepalive, user_timeout: None };
-            Host::new(config, Probe::default())
+            Host::new(config, probe)
         };
         let (short, mut whole) = (host(), host());
         whole.engine.goes_whole_way = true;
@@ -83,13 +85,15 @@ proptest! {
     fn both_ways_come_out_the_same(
         steps in proptest::collection::vec(step(), 1..40),
         promoted_max in prop::sample::select(&[0u32, 2][..]),
+        greeting in prop_oneof![2 => Just(""), 1 => Just("hello\n")],
     ) {
-        let mut pair = Pair::new(promoted_max);
+        let mut pair = Pair::new(promoted_max, greeting.as_bytes());
+        // Their handshakes are not complete.
         let mut peers = ["10.77.0.1:7", "10.77.0.1:7000", "10.77.0.1:9"].map(|target| {
             let mut peer = Peer::to(target, 40_000);
-            peer.open(&mut pair.short);
-            let mut other = Peer::to(target, 40_000);
-            other.open(&mut pair.whole);
+            let mut other = peer.clone();
+            peer.syn(&mut pair.short);
+            other.syn(&mut pair.whole);
             assert_eq!(peer.ack, other.ack, "the same secrets give the same numbers");
             peer
         });

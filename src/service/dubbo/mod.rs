@@ -315,5 +315,4 @@ impl Service for Dubbo {
 }
 
 #[cfg(test)]
-#[path = "dubbo_tests.rs"]
 mod tests;

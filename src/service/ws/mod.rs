@@ -203,10 +203,10 @@ impl WebSocket {
                 Step::Failed(code) => break Some((Some(code as u16), Some(code))),
             }
         };
-        if let Some((code, failure)) = end {
-            if self.say_goodbye(conn, session, code, failure) {
-                return bytes.len();
-            }
+        if let Some((code, failure)) = end
+            && self.say_goodbye(conn, session, code, failure)
+        {
+            return bytes.len();
         }
         match message {
             Some(message) => {
@@ -417,5 +417,4 @@ impl Service for WebSocket {
 }
 
 #[cfg(test)]
-#[path = "ws_tests.rs"]
 mod tests;

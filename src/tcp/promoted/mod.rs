@@ -173,18 +173,31 @@ impl Promoted {
         self.socket_mut().peek(usize::MAX).unwrap_or_default()
     }
 
-    /// Takes `len` bytes off the front of what is not read.
-    pub fn consume(&mut self, len: usize) {
-        let consumed = self.socket_mut().recv(|bytes| {
-            let len = len.min(bytes.len());
-            (len, len)
-        });
-        self.read += u32::try_from(consumed.unwrap_or(0)).unwrap_or_default();
+    /// All bytes that are not read, joined in `room`, which is as long as the receive buffer.
+    pub fn unread_joined<'a>(&mut self, room: &'a mut [u8]) -> &'a [u8] {
+        let len = self.socket_mut().peek_slice(room).unwrap_or(0);
+        &room[..len]
     }
 
-    /// Whether anything is not read.
-    pub fn has_unread(&self) -> bool {
-        self.socket().recv_queue() > 0
+    /// Takes `len` bytes off the front of what is not read; no more than there are.
+    pub fn consume(&mut self, mut len: usize) {
+        while len > 0 {
+            let consumed = self.socket_mut().recv(|bytes| {
+                let len = len.min(bytes.len());
+                (len, len)
+            });
+            let consumed = consumed.unwrap_or(0);
+            if consumed == 0 {
+                return;
+            }
+            len -= consumed;
+            self.read += u32::try_from(consumed).unwrap_or_default();
+        }
+    }
+
+    /// How many bytes are not read.
+    pub fn unread_len(&self) -> usize {
+        self.socket().recv_queue()
     }
 
     /// Whether some of what is queued was never sent.
