@@ -10,6 +10,7 @@
 //! - [`ws`], [`dubbo`]: clients of a service
 //! - [`http`]: requests in any pieces
 //! - [`engine`]: frames, timers and commands for a whole engine
+//! - [`mqtt`]: packets, and clients of a server that say anything
 
 #![allow(unreachable_pub, reason = "public for `fuzz_targets/`, but not where tests include it")]
 
@@ -22,6 +23,7 @@ pub mod engine;
 pub mod frame;
 mod frames;
 pub mod http;
+pub mod mqtt;
 pub mod options;
 pub mod segment;
 pub mod ws;
@@ -30,7 +32,7 @@ pub mod ws;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
@@ -39,4 +41,5 @@ pub const TARGETS: [Target; 8] = [
     ("dubbo", dubbo::run),
     ("engine", engine::run),
     ("http", http::run),
+    ("mqtt", mqtt::run),
 ];

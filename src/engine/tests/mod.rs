@@ -17,6 +17,7 @@
 //! - `simultaneous`: SYNs that cross
 //! - `protocols`: WebSocket and Dubbo, cut by segments, pushed to and silent
 //! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
+//! - `invitations`: what services have each other do; `mqtt`: one that does
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
@@ -34,10 +35,12 @@ mod files;
 mod gateways;
 mod harness;
 mod icmp;
+mod invitations;
 mod keepalive;
 mod limits;
 mod lingering;
 mod lost;
+mod mqtt;
 mod passive;
 mod paths;
 mod peer;
