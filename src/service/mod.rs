@@ -12,6 +12,7 @@
 //! - [`mod@mqtt`]: a server of MQTT 3.1.1 and 5.0
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
+//! - [`periods`]: whether keepalive and heartbeats complement each other
 //! - `by_hand`: tests only: a connection without an engine
 
 pub mod builtin;
@@ -23,6 +24,7 @@ pub mod dubbo;
 pub mod echo;
 pub mod line;
 pub mod mqtt;
+pub mod periods;
 pub mod settings;
 pub mod silence;
 pub mod ws;
