@@ -82,9 +82,12 @@ impl<S: Service> Engine<S> {
             let verdict = Verdict::Acknowledge(DropReason::Flags);
             return self.refuse(slot, verdict, segment, now, output);
         };
+        self.check_accept(now)?;
         let past = self.snd_nxt(slot);
         self.remove(slot, CloseReason::ClosedByUs);
-        self.open_passively(segment, &listener, header?.reply(), Some(past), now, output)
+        self.open_passively(segment, &listener, header?.reply(), Some(past), now, output)?;
+        self.note_accept(now);
+        Ok(())
     }
 
     /// Every verdict that takes nothing from the segment.
@@ -238,7 +241,7 @@ impl<S: Service> Engine<S> {
         let payload_len = u32::from(self.flights[flight].len);
         if acked < self.flights.sequence_len(flight) {
             // Progress, but not all: what is left was lost if this answers a retransmission.
-            let repeat = self.flights[flight].retries > 0;
+            let repeat = self.flights[flight].retries() > 0;
             self.flights.acknowledge(flight, acked.min(payload_len) as usize);
             self.flights[flight].since = Tick::of(now);
             self.restart_flight_timer(flight, now);

@@ -11,6 +11,9 @@ use crate::service::mqtt::codec::acknowledgment::{PINGREQ, PINGRESP};
 use crate::service::ws;
 use crate::service::ws::frame::{CONTROL_LEN_MAX, HEADER_LEN_MAX, Mask, Opcode};
 
+/// How a line begins that a server pushes to clients which did not ask for it: no answer does.
+pub const PUSHED: u8 = b'*';
+
 /// The longest heartbeat, in bytes.
 const LEN_MAX: usize = 40;
 

@@ -25,10 +25,10 @@ pub struct ByHand {
     pub(crate) sent: Vec<u8>,
     /// What was asked for, but for what was written: closing, aborting, reasons, profiles.
     pub(crate) asked: Answer,
-    /// The connections that were invited.
-    pub(crate) invitations: Invitations,
     /// Whether the service waits for room.
     pub(crate) wants_room: bool,
+    /// The connections that were invited.
+    pub(crate) invitations: Invitations,
     /// When the service is to be woken.
     pub(crate) wake: Option<Instant>,
     /// What has come, and was not consumed.
@@ -48,8 +48,8 @@ impl ByHand {
             state: ServiceState::default(),
             sent: Vec::new(),
             asked: Answer::default(),
-            invitations: Invitations::new(),
             wants_room: false,
+            invitations: Invitations::new(),
             wake: None,
             unread: Vec::new(),
             outbox: Outbox::new(LIMITS, u16::MAX).expect("room for a little"),
@@ -113,9 +113,9 @@ impl ByHand {
             flow: self.flow,
             state: &mut self.state,
             output: &mut output,
-            answer: Answer { written: 0, wants_room: false, ..self.asked },
             invitations: &mut self.invitations,
             outbox: &mut self.outbox,
+            answer: Answer { written: 0, wants_room: false, ..self.asked },
         };
         let result = call(&mut context);
         self.asked = context.answer;

@@ -14,6 +14,7 @@
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
 //! - [`by_hand`]: for tests: a connection without an engine
+//! - [`periods`]: whether keepalive and heartbeats complement each other
 
 pub mod builtin;
 pub mod by_hand;
@@ -24,6 +25,7 @@ pub mod echo;
 pub mod http;
 pub mod line;
 pub mod mqtt;
+pub mod periods;
 pub mod settings;
 pub mod silence;
 pub mod ws;
@@ -96,12 +98,21 @@ pub trait Service {
         let _ = turn;
     }
 
-    /// Whether connection `id`, one of those with `tag`, belongs to the
-    /// [`crate::conn::broadcast::Audience::Topic`] `topic`. It is
-    /// asked for each connection of that tag when something is broadcast to the topic.
+    /// Whether connection `id`, one of those with `tag`, belongs to the topic `topic` of an
+    /// [`Audience`](crate::conn::broadcast::Audience). It is asked for each connection of that tag when
+    /// something is broadcast to the topic.
     fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
         let _ = (topic, id, tag, state);
         false
+    }
+
+    /// Whether what others push may be sent now on a connection with `tag` and `state`: not in the middle
+    /// of what the service itself is sending in pieces, for instance. Until then it waits, as long as
+    /// what is pushed may wait. Data sent by the connection's own calls, or by
+    /// [`crate::engine::Engine::send`], is not asked about.
+    fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
+        let _ = (tag, state);
+        true
     }
 
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,

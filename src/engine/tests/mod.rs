@@ -6,6 +6,7 @@
 //! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
 //! - `icmp`: errors that routers report, true and forged
 //! - `keepalive`: silent peers, and the user timeout
+//! - `accept_rate`: who is let in when all come at once
 //! - `limits`: everything that can be full; `eviction`: who then gives way; `cookies`: floods of SYNs
 //! - `prefixes`: connections for each prefix
 //! - `gateways`: peers off the link; `paths`: changed hardware addresses; `claims`: own addresses
@@ -15,10 +16,13 @@
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
+//! - `protocols`: WebSocket and Dubbo, cut by segments, pushed to and silent
 //! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
+//! - `invitations`: what services have each other do; `mqtt`: one that does
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
+mod accept_rate;
 mod active;
 mod attack;
 mod broadcast;
@@ -33,16 +37,19 @@ mod files;
 mod gateways;
 mod harness;
 mod icmp;
+mod invitations;
 mod keepalive;
 mod limits;
 mod lingering;
 mod lost;
+mod mqtt;
 mod passive;
 mod paths;
 mod peer;
 mod plain;
 mod prefixes;
 mod promotion;
+mod protocols;
 mod push;
 mod room;
 mod simultaneous;
