@@ -15,6 +15,7 @@
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
+//! - `protocols`: WebSocket and Dubbo, cut by segments, pushed to and silent
 //! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
 //! - `invitations`: what services have each other do; `mqtt`: one that does
 
@@ -30,12 +31,14 @@ mod control;
 mod cookies;
 mod data;
 mod eviction;
+mod files;
 mod gateways;
 mod harness;
 mod icmp;
 mod invitations;
 mod keepalive;
 mod limits;
+mod lingering;
 mod lost;
 mod mqtt;
 mod passive;
@@ -44,6 +47,7 @@ mod peer;
 mod plain;
 mod prefixes;
 mod promotion;
+mod protocols;
 mod push;
 mod room;
 mod simultaneous;
