@@ -290,6 +290,10 @@ fn announce(args: &Args, plan: &Plan, attachment: &Attachment, shards: &[ServeSh
         let shared = if owned { "" } else { ", an address shared with the kernel" };
         say(format_args!("  serves {url}{shared}"));
     }
+    let profiles = plan.listeners.iter().map(|listener| listener.profile.unwrap_or(plan.profile));
+    for warning in liveness::warnings(args.listen.iter().zip(profiles)) {
+        eprintln!("tenmil: warning: {warning}");
+    }
 }
 
 /// Runs the shards, each on a thread of its own, and prints a status line a second.

@@ -82,9 +82,12 @@ impl<S: Service> Engine<S> {
             let verdict = Verdict::Acknowledge(DropReason::Flags);
             return self.refuse(slot, verdict, segment, now, output);
         };
+        self.check_accept(now)?;
         let past = self.snd_nxt(slot);
         self.remove(slot, CloseReason::ClosedByUs);
-        self.open_passively(segment, &listener, header?.reply(), Some(past), now, output)
+        self.open_passively(segment, &listener, header?.reply(), Some(past), now, output)?;
+        self.note_accept(now);
+        Ok(())
     }
 
     /// Every verdict that takes nothing from the segment.

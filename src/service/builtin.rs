@@ -10,12 +10,14 @@ use super::echo::Echo;
 use super::http::{self, Files, Http, NoFiles};
 use super::line::{self, Line};
 use super::mqtt::{self, Mqtt};
+use super::periods::Heartbeat;
 use super::settings::{BadSetting, Settings};
+use super::silence;
 use super::ws::{self, WebSocket};
 use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::addr::Secret;
 use core::convert::Infallible;
 use core::fmt;
@@ -83,6 +85,11 @@ impl Builtin {
             Builtin::Dubbo => dubbo::KEYS,
             Builtin::Mqtt => mqtt::KEYS,
         }
+    }
+
+    /// Whether it holds connections through balancers of HTTP.
+    pub const fn is_over_http(self) -> bool {
+        matches!(self, Builtin::Ws)
     }
 
     /// The service's place in [`Builtin::ALL`]: its tag with [`Builtins::default`].
@@ -158,6 +165,29 @@ impl Setup {
             Builtin::Ws => Setup::Ws(ws::Setup::default()),
             Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::default()),
             Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::default()),
+        }
+    }
+
+    /// What the service does about silent peers.
+    pub fn heartbeat(&self) -> Heartbeat {
+        let heard = |period: Duration, silence_max| Heartbeat::Heard { period, silence_max };
+        let asked = |period: Duration| Heartbeat::Asked {
+            period,
+            silence_max: period.saturating_mul(silence::PERIODS),
+        };
+        match self {
+            Setup::Echo | Setup::Discard => Heartbeat::Off,
+            Setup::Line(setup) => setup.heartbeat.map_or(Heartbeat::Off, |period| {
+                heard(period, period.saturating_mul(line::MISSED_MAX))
+            }),
+            // An idle timeout ends what is idle, alive or not; what peers send is for them to choose.
+            Setup::Http(setup) => setup.idle_timeout.map_or(Heartbeat::Off, |_| Heartbeat::Chosen),
+            Setup::Ws(setup) => setup.heartbeat.map_or(Heartbeat::Off, asked),
+            Setup::Dubbo(setup) => setup.heartbeat.map_or(Heartbeat::Off, asked),
+            // MQTT-3.1.2-22: one and a half times the keep alive.
+            Setup::Mqtt(setup) => setup
+                .keep_alive_max()
+                .map_or(Heartbeat::Chosen, |period| heard(period, period * 3 / 2)),
         }
     }
 

@@ -14,6 +14,7 @@
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
 //! - [`by_hand`]: for tests: a connection without an engine
+//! - [`periods`]: whether keepalive and heartbeats complement each other
 
 pub mod builtin;
 pub mod by_hand;
@@ -24,6 +25,7 @@ pub mod echo;
 pub mod http;
 pub mod line;
 pub mod mqtt;
+pub mod periods;
 pub mod settings;
 pub mod silence;
 pub mod ws;

@@ -6,6 +6,7 @@
 //! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
 //! - `icmp`: errors that routers report, true and forged
 //! - `keepalive`: silent peers, and the user timeout
+//! - `accept_rate`: who is let in when all come at once
 //! - `limits`: everything that can be full; `eviction`: who then gives way; `cookies`: floods of SYNs
 //! - `prefixes`: connections for each prefix
 //! - `gateways`: peers off the link; `paths`: changed hardware addresses; `claims`: own addresses
@@ -21,6 +22,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
+mod accept_rate;
 mod active;
 mod attack;
 mod broadcast;
