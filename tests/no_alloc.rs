@@ -16,8 +16,10 @@ use tenmil::frame::{Frame, FramePool};
 use tenmil::link::Link;
 use tenmil::link::memory::{MemoryLink, pair};
 use tenmil::service::builtin::{Builtin, Builtins, Setup};
+use tenmil::service::http::Files;
 use tenmil::service::line::{self, PING, QUIT};
 use tenmil::service::{Context, Service};
+use tenmil::shard::directory::Directory;
 use tenmil::tcp::CloseReason;
 use tenmil::tcp::keepalive::Keepalive;
 use tenmil::time::{Duration, Instant};
@@ -133,7 +135,8 @@ impl<S: Service> Pair<S> {
             tag: builtin.tag(),
             profile: None,
         };
-        let listeners = vec![listener(Builtin::Echo, 7), listener(Builtin::Line, 7000)];
+        let services = [(Builtin::Echo, 7), (Builtin::Line, 7000), (Builtin::Http, 80)];
+        let listeners = services.map(|(builtin, port)| listener(builtin, port)).to_vec();
         let set = |config: &mut Config| {
             config.listeners = listeners;
             set(config);
@@ -263,6 +266,40 @@ fn promotion_and_parking_allocate_nothing() {
     assert_eq!(counted, 0);
     let counters = pair.server.engine.counters();
     assert!(counters.promotions > promotions && counters.promoted == 0, "{counters:?}");
+}
+
+#[test]
+fn files_and_refusals_over_http_allocate_nothing() {
+    let open = |_: &_| {
+        // A file of a few segments is in the repository's root.
+        let directory = Directory::open(Some(env!("CARGO_MANIFEST_DIR")), u32::from(CONNECTIONS))?;
+        Ok::<_, std::io::Error>(Box::new(directory) as Box<dyn Files + Send>)
+    };
+    let builtins = Builtins::with_files(&Builtin::ALL.map(Setup::of), Secret([5; 16]), open);
+    let mut pair = Pair::serving(builtins.expect("the repository"), |_| ());
+    let exercise = |pair: &mut Pair| {
+        pair.connect(2000..2000 + CONNECTIONS, 80);
+        for request in [
+            "GET /README.md HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /src HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+            "0\r\n\r\n",
+            "GET /none HTTP/1.0\r\n\r\n",
+        ] {
+            pair.send_on_all(request.as_bytes());
+            pair.pass(5);
+        }
+        pair.pass(100);
+        assert_eq!(pair.client.engine.counters().connections, 0);
+    };
+    exercise(&mut pair);
+    assert_eq!(allocations(|| exercise(&mut pair)), 0);
+    let mut answers = Vec::new();
+    pair.server.engine.service().events(&mut |name, count| {
+        answers.extend((count > 0).then_some((name, count)));
+    });
+    let expected = ["http_200", "http_301", "http_404", "http_405"];
+    assert_eq!(answers, expected.map(|name| (name, 2 * u64::from(CONNECTIONS))));
 }
 
 #[test]

@@ -7,7 +7,10 @@
 //! - [`options`]: the options of a SYN
 //! - [`cookies`]: SYN cookies
 //! - [`segment`]: segments for records in any state
+//! - [`ws`], [`dubbo`]: clients of a service
+//! - [`http`]: requests in any pieces
 //! - [`engine`]: frames, timers and commands for a whole engine
+//! - [`mqtt`]: packets, and clients of a server that say anything
 
 #![allow(unreachable_pub, reason = "public for `fuzz_targets/`, but not where tests include it")]
 
@@ -15,20 +18,28 @@
 mod allocations;
 mod bytes;
 pub mod cookies;
+pub mod dubbo;
 pub mod engine;
 pub mod frame;
 mod frames;
+pub mod http;
+pub mod mqtt;
 pub mod options;
 pub mod segment;
+pub mod ws;
 
 /// A target's name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 9] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
     ("segment", segment::run),
+    ("ws", ws::run),
+    ("dubbo", dubbo::run),
     ("engine", engine::run),
+    ("http", http::run),
+    ("mqtt", mqtt::run),
 ];

@@ -4,6 +4,7 @@ use super::clients::{Clients, Interrupt};
 use super::faults::FaultsArg;
 use super::network::TestNetwork;
 use super::process::{cpu_time, resident_bytes};
+use super::pushes::{self, Asking};
 use super::server::Server;
 use super::status::Status;
 use super::summary::{Known, Summary};
@@ -66,6 +67,10 @@ pub(super) struct Args {
     /// Every 60s, or once if the hold is shorter, unless given.
     #[arg(long, value_name = "TIME|off")]
     heartbeat: Option<heartbeat::Arg>,
+
+    /// Have the server send a line of this many bytes on every connection while they are held.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(2..=2900))]
+    broadcast: Option<u16>,
 
     /// What joins server and clients: a veth pair between two processes, which takes root, or
     /// memory inside this one; auto takes veth if it can.
@@ -144,7 +149,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     // The server's tables are as large.
     clients.check_memory(2).map_err(refused)?;
     let summary = match veth(args, &stop)? {
-        Some(veth) => on_veth(&clients, veth, &stop),
+        Some(veth) => on_veth(args, &clients, veth, &stop),
         None => in_memory(args, &clients, &stop),
     };
     super::report(&summary.map_err(failed)?, args.json.as_deref())
@@ -192,8 +197,16 @@ fn start_veth(args: &Args) -> anyhow::Result<Veth> {
     if let Some([cpu, _]) = cpus() {
         server_args.extend(["--cpu".to_owned(), cpu.to_string()]);
     }
+    if args.broadcast.is_some() {
+        server_args.extend(["--control".to_owned(), control_path().display().to_string()]);
+    }
     let server = Server::start(&network.server_namespace(), &server_args)?;
     Ok(Veth { network, server })
+}
+
+/// The server's control socket, if it is needed.
+fn control_path() -> PathBuf {
+    std::env::temp_dir().join(format!("tenmil-demo-{}", std::process::id()))
 }
 
 /// A processor for the server and one for the clients, where there are two.
@@ -202,7 +215,12 @@ fn cpus() -> Option<[usize; 2]> {
 }
 
 /// Server and clients in two processes, joined by a veth pair.
-fn on_veth(clients: &Clients, veth: Veth, stop: &AtomicBool) -> anyhow::Result<Summary> {
+fn on_veth(
+    args: &Args,
+    clients: &Clients,
+    veth: Veth,
+    stop: &AtomicBool,
+) -> anyhow::Result<Summary> {
     // Dropped in the opposite order: the network last.
     let Veth { network, mut server } = veth;
     let pid = server.pid();
@@ -213,6 +231,7 @@ fn on_veth(clients: &Clients, veth: Veth, stop: &AtomicBool) -> anyhow::Result<S
         network.server_namespace()
     ));
     let mut held = None;
+    let mut broadcast = None;
     // The server's CPU time when the hold began, and when it ended.
     let mut hold = (Duration::ZERO, Duration::ZERO);
     let finished = thread::scope(|scope| {
@@ -232,7 +251,8 @@ fn on_veth(clients: &Clients, veth: Veth, stop: &AtomicBool) -> anyhow::Result<S
             }
             clients.run(link, attachment.interface().mac, attachment.interface().mtu)
         });
-        clients.watch(running, stop, Interrupt::Abandon, |phase| {
+        let mut asking = Asking::new(args.broadcast);
+        let finished = clients.watch(running, stop, Interrupt::Abandon, |phase| {
             if !server.is_running() {
                 bail!("the server's process has ended");
             }
@@ -241,11 +261,17 @@ fn on_veth(clients: &Clients, veth: Veth, stop: &AtomicBool) -> anyhow::Result<S
                     held = Some((empty, resident_bytes(&pid)?));
                     hold = (cpu_time(&pid)?, cpu_time(&pid)?);
                 }
-                Phase::Holding => hold.1 = cpu_time(&pid)?,
+                Phase::Holding => {
+                    hold.1 = cpu_time(&pid)?;
+                    let begin = |line| pushes::ask_for(&control_path(), line);
+                    asking.look(scope, begin, || resident_bytes(&pid).map(Some))?;
+                }
                 _ => {}
             }
             Ok(())
-        })
+        })?;
+        broadcast = asking.finish()?;
+        anyhow::Ok(finished)
     })?;
     let server_cpu = cpu_time(&pid)?;
     let status = server.stop()?;
@@ -253,6 +279,7 @@ fn on_veth(clients: &Clients, veth: Veth, stop: &AtomicBool) -> anyhow::Result<S
         server_memory: held,
         server_cpu: Some((server_cpu, hold.1.saturating_sub(hold.0))),
         clients_alone: true,
+        broadcast,
         ..Known::default()
     };
     Ok(Summary::new(&finished, "veth", &known, status.frames, status.events))
@@ -279,12 +306,20 @@ fn in_memory(args: &Args, clients: &Clients, stop: &AtomicBool) -> anyhow::Resul
             shard.run(&clients.clock, &shared)
         });
         let running = scope.spawn(|| clients.run(client_link, CLIENT_MAC, MTU));
+        let mut asking = Asking::new(args.broadcast);
         let finished = clients.watch(running, stop, Interrupt::Abandon, |phase| {
-            if phase == Phase::Connected {
-                known.only_memory = Some(resident_bytes("self")?);
+            match phase {
+                Phase::Connected => known.only_memory = Some(resident_bytes("self")?),
+                Phase::Holding => {
+                    let (handle, clock) = (shared.handle(), clients.clock);
+                    let begin = move |line| pushes::ask_shard(&handle, clock, line);
+                    asking.look(scope, begin, || Ok(None))?;
+                }
+                _ => {}
             }
             Ok(())
         });
+        known.broadcast = asking.finish()?;
         stop_server.store(true, Ordering::Relaxed);
         server.join().map_err(|_| anyhow!("the server's thread panicked"))??;
         finished

@@ -38,6 +38,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 18))]
     flights_max: Option<u32>,
 
+    /// Pushes sent and not acknowledged at once, on each queue, before they are overdue after a second:
+    /// what the rings of both sides hold. With clients that are far away, more let a broadcast keep its
+    /// pace.
+    #[arg(long, value_name = "N", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(1..))]
+    pushes_underway: u32,
     /// Connections accepted a second, over all queues, split evenly, and no more than a tenth of that at
     /// once: when all clients come back together, their SYNs past that are dropped and sent again later,
     /// and the connections that are there keep their heartbeats. No limit unless given.
@@ -72,6 +77,7 @@ impl Args {
         });
         config.half_open_max = self.half_open_max.map_or(Config::half_open_for(connections), share);
         config.flights_max = self.flights_max.map_or(Config::flights_for(connections), share);
+        config.outbox.underway_max = self.pushes_underway;
         config.accept_rate = self.accept_rate.map(share);
         config.resets_per_second = self.resets_per_second;
         config.challenges_per_second = self.challenge_acks_per_second;

@@ -3,7 +3,7 @@
 //! - `serve`: services on an interface
 //! - `demo`: the main job in one command
 //! - `load`: the load generator, against any server
-//! - `push`, `broadcast`: what a running server is to send
+//! - `push`, `broadcast`: what a running server is to send; `pushes`: what came of it
 //! - `address`: CIDRs and `SERVICE://ADDR:PORT` as arguments
 //! - `bar`: how far a run is; `clients`: the client role of `demo` and `load`
 //! - `capture`: `--pcap`; `faults`: `--faults`
@@ -31,6 +31,7 @@ mod clients;
 mod demo;
 mod driving;
 mod faults;
+mod files;
 mod gateways;
 mod heartbeat;
 mod limits;
@@ -41,6 +42,7 @@ mod network;
 mod process;
 mod promotion;
 mod push;
+mod pushes;
 mod serve;
 mod server;
 mod signals;

@@ -1,6 +1,7 @@
 //! What a run of the clients came to: for people, and as JSON, schema version 1.
 
 use super::clients::Finished;
+use super::pushes::{Asked, Pushes};
 use super::status::Frames;
 use crate::load::heartbeat::{Heartbeat, Reasons};
 use crate::load::plan::Outcome;
@@ -35,6 +36,9 @@ pub(super) struct Summary {
     pub(super) hold: Hold,
     pub(super) heartbeats: Heartbeats,
     pub(super) latency_us: Latency,
+    /// What was pushed; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pushes: Option<Pushes>,
     pub(super) memory: Memory,
     pub(super) cpu: Cpu,
     /// The server's; the clients' where somebody else runs the server.
@@ -115,7 +119,7 @@ pub(super) struct Cpu {
 }
 
 impl Latency {
-    fn of(histogram: &Histogram<u64>) -> Latency {
+    pub(super) fn of(histogram: &Histogram<u64>) -> Latency {
         Latency {
             p50: histogram.value_at_quantile(0.5),
             p99: histogram.value_at_quantile(0.99),
@@ -136,6 +140,8 @@ pub(super) struct Known {
     pub(super) server_cpu: Option<(Duration, Duration)>,
     /// Whether this process is the clients' alone.
     pub(super) clients_alone: bool,
+    /// The broadcast that it was asked for.
+    pub(super) broadcast: Option<Asked>,
 }
 
 impl Summary {
@@ -184,6 +190,7 @@ impl Summary {
             },
             heartbeats: Heartbeats::of(outcome, heartbeat),
             latency_us: Latency::of(&heartbeat.latency),
+            pushes: Pushes::of(heartbeat, known.broadcast.as_ref()),
             memory: Memory {
                 server_bytes_per_connection: known.server_memory.and_then(per_connection),
                 server_rss_bytes: known.server_memory.map(|(_, held)| held).or(known.only_memory),
@@ -209,6 +216,7 @@ impl Summary {
             && self.connections.failed == 0
             && self.closed.is_empty()
             && (answered, wrong, skipped) == (sent, 0, 0)
+            && self.pushes.is_none_or(|pushes| pushes.is_clean())
     }
 
     /// Finds out, before the work, whether a summary can be written to `path`.
@@ -263,6 +271,9 @@ impl fmt::Display for Summary {
         }
         let Latency { p50, p99, p999, max } = latency_us;
         writeln!(f, "\nlatency      {p50} us median, {p99} p99, {p999} p99.9, {max} at most")?;
+        if let Some(pushes) = &self.pushes {
+            writeln!(f, "{pushes}")?;
+        }
         self.write_memory(f)?;
         if let Cpu { server_seconds: Some(seconds), server_ns_per_frame: Some(ns), .. } = self.cpu {
             writeln!(f, "cpu          {seconds:.2} s at the server, {ns:.0} ns a frame")?;

@@ -28,8 +28,8 @@ pub struct Flight {
     pub len: u16,
     /// Whether the FIN follows the payload.
     pub fin: bool,
-    /// How often the flight was sent again since the last progress.
-    pub retries: u8,
+    /// How often the flight was sent again since the last progress: see [`Flights::repeat`].
+    retries: u8,
     /// When its first byte was sent, or the last progress was made.
     pub since: Tick,
     /// When it is sent again.
@@ -56,6 +56,15 @@ pub struct Flights {
     oldest: u32,
     newest: u32,
     stalled: u32,
+    /// Flights that were sent again since their last progress.
+    overdue: u32,
+}
+
+impl Flight {
+    /// How often the flight was sent again since the last progress.
+    pub fn retries(&self) -> u8 {
+        self.retries
+    }
 }
 
 impl Flights {
@@ -72,6 +81,7 @@ impl Flights {
             oldest: NONE,
             newest: NONE,
             stalled: 0,
+            overdue: 0,
         }
     }
 
@@ -129,8 +139,28 @@ impl Flights {
         if let Some(payload) = self.entries[index as usize].shared.take() {
             payloads.release(payload);
         }
+        self.forget_retries(index);
         self.leave_line(index);
         self.free.push(index);
+    }
+
+    /// Notes that flight `index` is sent again, and returns how often it was since the last progress.
+    pub fn repeat(&mut self, index: u32) -> u8 {
+        let flight = &mut self.entries[index as usize];
+        self.overdue += u32::from(flight.retries == 0);
+        flight.retries = flight.retries.saturating_add(1);
+        flight.retries
+    }
+
+    /// How many flights wait for an acknowledgment that is not overdue yet: none of them was sent again
+    /// since its last progress.
+    pub fn underway(&self) -> usize {
+        self.len() - self.overdue as usize
+    }
+
+    fn forget_retries(&mut self, index: u32) {
+        let retries = core::mem::take(&mut self.entries[index as usize].retries);
+        self.overdue -= u32::from(retries > 0);
     }
 
     /// Notes that flight `index` makes no progress. Until it does, it stands in line, behind those
@@ -239,7 +269,7 @@ impl Flights {
             self.payloads[start..start + len].copy_within(acked.., 0);
         }
         flight.len = u16::try_from(len - acked).unwrap_or(0);
-        flight.retries = 0;
+        self.forget_retries(index);
         self.leave_line(index);
     }
 
@@ -370,6 +400,11 @@ mod tests {
         flights.acknowledge(all[1], 0);
         assert_eq!(flights.longest_stalled(), Some(all[4]), "it is in line again, behind");
         flights.remove(all[4], payloads);
+        assert_eq!((flights.repeat(all[1]), flights.repeat(all[1]), flights.underway()), (1, 2, 1));
+        flights.acknowledge(all[1], 0);
+        assert_eq!((flights.repeat(all[1]), flights.underway(), flights.len()), (1, 1, 2));
+        flights.remove(all[1], payloads);
+        assert_eq!((flights.underway(), flights.len()), (1, 1));
         let fresh = flights.insert(9).unwrap();
         assert_eq!(flights.longest_stalled(), None, "nobody is left, in whatever place");
         flights.stall(fresh, payloads);

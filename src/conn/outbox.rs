@@ -28,6 +28,10 @@ pub struct Limits {
     pub payload_bytes_max: u32,
     /// Broadcasts at once: one is under way, the others wait for it.
     pub broadcasts_max: u8,
+    /// Pushes sent and not acknowledged at once, before they are overdue: what the rings of both sides
+    /// hold. Those that wait for longer than a second do not count. With peers that are far away, more
+    /// are underway at the same pace.
+    pub underway_max: u32,
     /// How long a delivery waits for room on its connection.
     pub wait: Duration,
 }
@@ -38,6 +42,7 @@ impl Default for Limits {
             deliveries_max: 65_536,
             payload_bytes_max: 16 << 20,
             broadcasts_max: 64,
+            underway_max: 2_048,
             wait: Duration::from_secs(10),
         }
     }
@@ -45,8 +50,13 @@ impl Default for Limits {
 
 impl Limits {
     /// Nothing can be put in.
-    pub const NOTHING: Limits =
-        Limits { deliveries_max: 0, payload_bytes_max: 0, broadcasts_max: 0, wait: Duration::ZERO };
+    pub const NOTHING: Limits = Limits {
+        deliveries_max: 0,
+        payload_bytes_max: 0,
+        broadcasts_max: 0,
+        underway_max: 0,
+        wait: Duration::ZERO,
+    };
 }
 
 /// Deliveries in order.

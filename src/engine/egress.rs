@@ -293,7 +293,8 @@ impl<S: Service> Engine<S> {
 
     /// Starts the retransmission timer of `flight` (RFC 6298 sections 5.1 and 5.3).
     pub(super) fn restart_flight_timer(&mut self, flight: u32, now: Instant) {
-        let Flight { conn, retries, since, .. } = self.flights[flight];
+        let Flight { conn, since, .. } = self.flights[flight];
+        let retries = self.flights[flight].retries();
         let mut deadline = Tick::of(now).after(timing::rto(retries));
         if let Some(timeout) = self.profile(conn).user_timeout {
             let given_up = since.after(timeout);

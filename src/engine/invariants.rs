@@ -15,7 +15,7 @@ impl<S: Service> Engine<S> {
         let mut promoted = 0;
         let (mut live, mut writable, mut timed, mut flights) = (0, 0, 0, 0);
         let line = engine.flights.line();
-        let (mut stalled, mut wakes, mut waiting) = (0, 0, 0);
+        let (mut stalled, mut overdue, mut wakes, mut waiting) = (0, 0, 0, 0);
         for slot in 0..engine.table.slab.touched() {
             let conn = &engine.table.slab[slot];
             if conn.state == State::Free {
@@ -63,10 +63,11 @@ impl<S: Service> Engine<S> {
                 assert_eq!(flight.fin, needs_flight, "a FIN is in flight where the state says so");
                 assert_eq!(
                     line.contains(&conn.flight),
-                    flight.retries >= R1,
+                    flight.retries() >= R1,
                     "who stalled is in line"
                 );
-                stalled += usize::from(flight.retries >= R1);
+                overdue += usize::from(flight.retries() > 0);
+                stalled += usize::from(flight.retries() >= R1);
                 check_looked_at(next, flight.deadline, now);
             }
         }
@@ -74,7 +75,8 @@ impl<S: Service> Engine<S> {
         assert_eq!((timed, flights), (engine.wheel.len(), engine.flights.len()), "timers, flights");
         assert_eq!(engine.flight_wheel.len(), flights, "every flight has a timer");
         assert_eq!(line.len(), stalled, "nobody else is in line");
-        assert_eq!(engine.flights.stalled(), stalled, "they are counted");
+        let counted = (engine.flights.stalled(), engine.flights.underway());
+        assert_eq!(counted, (stalled, flights - overdue), "they are counted");
         assert_eq!(engine.payloads_in_use(), engine.outbox.payloads.len(), "payloads");
         let waits = (engine.table.wakes.len(), engine.table.waiting.len());
         assert_eq!((wakes, waiting), waits, "nobody else waits");

@@ -7,7 +7,7 @@ use super::{BATCH_MAX, CommandError, Engine};
 use crate::conn::broadcast::{Audience, Report};
 use crate::conn::delivery::{Delivery, Errand, Full, Notice, Outcome, Sender};
 use crate::conn::payload::{Payload, Payloads};
-use crate::conn::record::{CLOSE_DUE, NONE};
+use crate::conn::record::{CLOSE_DUE, Conn, NONE};
 use crate::conn::slab::ConnId;
 use crate::frame::FramePool;
 use crate::service::Service;
@@ -327,6 +327,10 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<Outcome, Blocked> {
+        let Conn { class, service: state, .. } = &self.table.slab[slot];
+        if !self.service.takes_pushes(self.classes[*class].tag, state) {
+            return Err(Blocked::Connection);
+        }
         let is_first = self.table.slab[slot].flight == NONE;
         if is_first && !self.spares_flight(slot, now, output) {
             return Err(Blocked::Flights);
@@ -340,8 +344,9 @@ impl<S: Service> Engine<S> {
         handed_over.map_err(|_| Blocked::Connection)
     }
 
-    /// Finds a flight for what is pushed to the connection in `slot`. A quarter of the flights are left
-    /// to answers; those that stalled count for nothing, as they give way when they are needed.
+    /// Finds a flight for what is pushed to the connection in `slot`, unless so many wait for their
+    /// acknowledgments that more would overflow rings. A quarter of the flights are left to answers; those
+    /// that stalled count for nothing, as they give way when they are needed.
     fn spares_flight<P: FramePool>(
         &mut self,
         slot: u32,
@@ -350,7 +355,9 @@ impl<S: Service> Engine<S> {
     ) -> bool {
         let (capacity, stalled) = (self.flights.capacity(), self.flights.stalled());
         let most = capacity - capacity / 4;
-        self.flights.len() - stalled < most && self.find_flight(slot, now, output)
+        self.flights.underway() < self.config.outbox.underway_max as usize
+            && self.flights.len() - stalled < most
+            && self.find_flight(slot, now, output)
     }
 
     /// Sends `words` on the connection in `slot`, which is open, all or nothing: in its flight, or else

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::output::Output;
-use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, State};
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, LINGERS, NONE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Answer, Service};
@@ -241,7 +241,7 @@ impl<S: Service> Engine<S> {
         let payload_len = u32::from(self.flights[flight].len);
         if acked < self.flights.sequence_len(flight) {
             // Progress, but not all: what is left was lost if this answers a retransmission.
-            let repeat = self.flights[flight].retries > 0;
+            let repeat = self.flights[flight].retries() > 0;
             self.flights.acknowledge(flight, acked.min(payload_len) as usize);
             self.flights[flight].since = Tick::of(now);
             self.restart_flight_timer(flight, now);
@@ -297,7 +297,11 @@ impl<S: Service> Engine<S> {
             // The service has closed already, and reads nothing, nor the FIN behind it.
             return Err(DropReason::ServiceFull);
         }
-        if len > 0 {
+        let conn = &mut self.table.slab[slot];
+        if !conn.state.can_send() {
+            // Nobody reads it any more: the connection lingers.
+            conn.rcv_nxt += u32::from(accept.payload.end - accept.payload.start);
+        } else if len > 0 {
             let range = usize::from(accept.payload.start)..usize::from(accept.payload.end);
             let bytes = output.bytes(frame).get(range).unwrap_or_default();
             let consumed = self.call_service(slot, now, answer, |service, context| {
@@ -331,7 +335,10 @@ impl<S: Service> Engine<S> {
                     service.on_peer_close(context);
                 });
             }
-            State::FinWait1 => self.set_state(slot, State::Closing),
+            State::FinWait1 => {
+                conn.clear(LINGERS);
+                self.set_state(slot, State::Closing);
+            }
             State::FinWait2 => self.enter_time_wait(slot, now),
             _ => {}
         }
@@ -357,9 +364,12 @@ impl<S: Service> Engine<S> {
 
     /// Who closed first, of a connection that both sides closed.
     pub(super) fn reason_of(&self, slot: u32) -> CloseReason {
-        match self.table.slab[slot].has(PEER_CLOSED_FIRST) {
-            true => CloseReason::ClosedByPeer,
-            false => CloseReason::ClosedByUs,
+        let conn = &self.table.slab[slot];
+        match conn.state {
+            // The bit means something else while only this host has closed.
+            State::FinWait1 | State::FinWait2 => CloseReason::ClosedByUs,
+            _ if conn.has(PEER_CLOSED_FIRST) => CloseReason::ClosedByPeer,
+            _ => CloseReason::ClosedByUs,
         }
     }
 }

@@ -132,7 +132,7 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) {
-        let Flight { conn: slot, retries, since, .. } = self.flights[index];
+        let Flight { conn: slot, since, .. } = self.flights[index];
         if self.table.slab[slot].window() == 0
             && let Some(index) = self.promote(slot, now)
         {
@@ -142,15 +142,14 @@ impl<S: Service> Engine<S> {
         }
         let given_up = match self.profile(slot).user_timeout {
             Some(timeout) => Tick::of(now).reached(since.after(timeout)),
-            None => retries >= DATA_RETRIES_MAX,
+            None => self.flights[index].retries() >= DATA_RETRIES_MAX,
         };
         if given_up {
             self.reset(slot, output);
             self.remove(slot, CloseReason::UserTimeout);
             return;
         }
-        let retries = retries.saturating_add(1);
-        self.flights[index].retries = retries;
+        let retries = self.flights.repeat(index);
         if retries >= R1 {
             self.flights.stall(index, &mut self.outbox.payloads);
         }

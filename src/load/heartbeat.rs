@@ -1,7 +1,9 @@
 //! The client's side of the services: checks every answer byte for byte.
 
-use super::exchange::{self, Unasked};
+use super::exchange::{self, PUSHED, Unasked};
 use super::greeting::{self, Welcome};
+use super::pushed::Pushed;
+use super::response;
 use crate::conn::slab::ConnId;
 use crate::service::builtin::Builtin;
 use crate::service::{Context, Service, ServiceState};
@@ -28,8 +30,11 @@ pub struct Heartbeat {
     pub awaited: u64,
     /// Heartbeats answered, rightly.
     pub answered: u64,
-    /// Answers that were not what they should be, and data that nobody asked for.
+    /// Answers that were not what they should be, and data that nobody asked for, but for lines that
+    /// begin with [`PUSHED`].
     pub wrong: u64,
+    /// Those lines.
+    pub pushed: Pushed,
     /// Microseconds from when a heartbeat was due to its answer.
     pub latency: Histogram<u64>,
     /// Microseconds from when a connection was to be opened until it was established.
@@ -50,6 +55,7 @@ impl Default for Heartbeat {
             awaited: 0,
             answered: 0,
             wrong: 0,
+            pushed: Pushed::new(histogram()),
             latency: histogram(),
             connect_latency: histogram(),
         }
@@ -91,12 +97,15 @@ pub(super) struct Client {
     pub(super) open: bool,
     /// Whether this side was told to close it.
     pub(super) closing: bool,
+    /// Whether a line is coming that was pushed.
+    pub(super) pushed: bool,
 }
 
 impl Client {
     const AWAITING: u8 = 1;
     const OPEN: u8 = 2;
     const CLOSING: u8 = 4;
+    const PUSHED: u8 = 8;
 
     /// A connection that is to be opened at `due`.
     pub(super) fn opening(due: Instant) -> Client {
@@ -113,6 +122,7 @@ impl Client {
             awaiting: has(Client::AWAITING),
             open: has(Client::OPEN),
             closing: has(Client::CLOSING),
+            pushed: has(Client::PUSHED),
         }
     }
 
@@ -122,7 +132,8 @@ impl Client {
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         let flags = flag(self.awaiting, Client::AWAITING)
             | flag(self.open, Client::OPEN)
-            | flag(self.closing, Client::CLOSING);
+            | flag(self.closing, Client::CLOSING)
+            | flag(self.pushed, Client::PUSHED);
         [a, b, c, d, self.matched, flags, 0, 0]
     }
 
@@ -153,6 +164,18 @@ impl Heartbeat {
     pub(super) fn expect_answer(&mut self, client: Client, due: Instant) -> Client {
         self.awaited += 1;
         Client { due_us: low_micros(due), matched: 0, awaiting: true, ..client }
+    }
+
+    /// Takes what there is of a pushed line at the beginning of `bytes`; returns how many bytes that are.
+    fn take_pushed(&mut self, client: &mut Client, bytes: &[u8], now: Instant) -> usize {
+        let end = bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
+        let len = end.unwrap_or(bytes.len());
+        self.pushed.bytes += len as u64;
+        client.pushed = end.is_none();
+        if !client.pushed {
+            self.pushed.end_message(now);
+        }
+        len
     }
 
     /// The answer to a heartbeat has come, or never will.
@@ -220,25 +243,52 @@ impl Heartbeat {
         }
     }
 
-    /// Compares `bytes` with the answer that is awaited; returns how many of them it took.
-    fn compare(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> usize {
+    /// Compares `bytes` with the answer that is awaited; returns how many of them it took, none if that
+    /// cannot be said yet.
+    fn compare(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
         let service = Builtin::of_tag(conn.tag());
+        if service == Builtin::Http {
+            return self.judge(conn, client, bytes);
+        }
         let answer = exchange::answer(service, conn.id().index(), client.due_us);
         let missing = answer.get(usize::from(client.matched)..).unwrap_or_default();
         let len = missing.len().min(bytes.len());
         if !client.awaiting || missing[..len] != bytes[..len] {
             self.wrong += 1;
             self.settle(client);
-            return bytes.len();
+            return Some(bytes.len());
         }
         client.matched += u8::try_from(len).unwrap_or(0);
         if usize::from(client.matched) == answer.len() {
             client.matched = 0;
-            self.settle(client);
-            self.answered += 1;
-            self.latency.saturating_record(client.latency_us(conn.now()));
+            self.answer(client, conn.now());
         }
-        len
+        Some(len)
+    }
+
+    /// The same for an answer of HTTP's, which is taken when it is whole.
+    fn judge(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
+        match response::judge(bytes) {
+            Welcome::Wait if client.awaiting => None,
+            Welcome::Came(len) if client.awaiting => {
+                self.answer(client, conn.now());
+                Some(len)
+            }
+            _ => {
+                self.wrong += 1;
+                self.settle(client);
+                Some(bytes.len())
+            }
+        }
+    }
+
+    /// The answer has come, and is the right one.
+    fn answer(&mut self, client: &mut Client, now: Instant) {
+        self.settle(client);
+        self.answered += 1;
+        let latency_us = client.latency_us(now);
+        self.latency.saturating_record(latency_us);
+        self.pushed.note_answer(latency_us, now);
     }
 }
 
@@ -260,11 +310,14 @@ impl Service for Heartbeat {
             let rest = &bytes[taken..];
             let step = match (client.open, client.matched) {
                 (false, _) => self.take_welcome(conn, &mut client, rest),
+                (true, at) if client.pushed || at == 0 && rest[0] == PUSHED => {
+                    Some(self.take_pushed(&mut client, rest, conn.now()))
+                }
                 (true, 0) => match self.reply(conn, rest) {
-                    Some(0) => Some(self.compare(conn, &mut client, rest)),
+                    Some(0) => self.compare(conn, &mut client, rest),
                     replied => replied,
                 },
-                (true, _) => Some(self.compare(conn, &mut client, rest)),
+                (true, _) => self.compare(conn, &mut client, rest),
             };
             match step {
                 Some(len) => taken += len,
@@ -298,7 +351,7 @@ mod tests {
     fn a_record_keeps_what_is_known_of_its_connection() {
         let client = Client::opening(Instant::from_millis(5_000_000));
         assert_eq!(Client::load(client.store()), client);
-        for flags in 0..8 {
+        for flags in 0..16 {
             let has = |bit: u8| flags & bit != 0;
             let client = Client {
                 due_us: u32::MAX,
@@ -306,9 +359,10 @@ mod tests {
                 awaiting: has(1),
                 open: has(2),
                 closing: has(4),
+                pushed: has(8),
             };
             assert_eq!(Client::load(client.store()), client);
-            assert_eq!(client.is_idle(), flags == 2);
+            assert_eq!(client.is_idle(), flags & 7 == 2);
         }
     }
 

@@ -16,6 +16,8 @@ pub mod heartbeat;
 mod opening;
 pub mod plan;
 pub mod progress;
+pub mod pushed;
+mod response;
 mod round;
 pub mod sources;
 mod sweep;

@@ -1,4 +1,6 @@
 //! A connection without an engine, for tests of services: fed and drained by hand.
+//!
+//! Whoever writes a service can test it with this: no frame, no link and no clock.
 
 use super::{Answer, Context, Service, ServiceState, Wake};
 use crate::conn::delivery::{Delivery, Errand};
@@ -14,7 +16,7 @@ const LIMITS: Limits =
     Limits { deliveries_max: 100, payload_bytes_max: 1 << 20, ..Limits::NOTHING };
 
 /// A connection, and all that its service did.
-pub(crate) struct ByHand {
+pub struct ByHand {
     pub(crate) id: ConnId,
     pub(crate) tag: u8,
     pub(crate) now: Instant,
@@ -23,16 +25,20 @@ pub(crate) struct ByHand {
     pub(crate) sent: Vec<u8>,
     /// What was asked for, but for what was written: closing, aborting, reasons, profiles.
     pub(crate) asked: Answer,
+    /// Whether the service waits for room.
+    pub(crate) wants_room: bool,
     /// The connections that were invited.
     pub(crate) invitations: Invitations,
     /// When the service is to be woken.
     pub(crate) wake: Option<Instant>,
+    /// What has come, and was not consumed.
+    unread: Vec<u8>,
     outbox: Outbox,
 }
 
 impl ByHand {
     /// A connection that has just opened, at the time `now`.
-    pub(crate) fn new(now: Instant) -> ByHand {
+    pub fn new(now: Instant) -> ByHand {
         let endpoint = |last, port| Endpoint { addr: Address::v4([10, 77, 0, last]), port };
         ByHand {
             id: any_id(),
@@ -42,14 +48,51 @@ impl ByHand {
             state: ServiceState::default(),
             sent: Vec::new(),
             asked: Answer::default(),
+            wants_room: false,
             invitations: Invitations::new(),
             wake: None,
+            unread: Vec::new(),
             outbox: Outbox::new(LIMITS, u16::MAX).expect("room for a little"),
         }
     }
 
+    /// The connection's name.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// What the service keeps of the connection.
+    pub fn state(&self) -> ServiceState {
+        self.state
+    }
+
+    /// All that was sent so far.
+    pub fn sent(&self) -> &[u8] {
+        &self.sent
+    }
+
+    /// Whether the service has closed, or reset the connection.
+    pub fn is_closing(&self) -> bool {
+        self.asked.closing
+    }
+
+    /// Whether the service has reset the connection.
+    pub fn is_aborting(&self) -> bool {
+        self.asked.aborting
+    }
+
+    /// When the service is to be woken, if it is.
+    pub fn wake_at(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    /// What has come, and was not consumed.
+    pub fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
     /// What was pushed to other connections since this was last asked.
-    pub(crate) fn pushed(&mut self) -> Vec<(ConnId, Vec<u8>)> {
+    pub fn pushed(&mut self) -> Vec<(ConnId, Vec<u8>)> {
         let mut pushed = Vec::new();
         while let Some(Delivery { to, errand: Errand::Send(payload), .. }) =
             self.outbox.take_fresh()
@@ -61,7 +104,7 @@ impl ByHand {
     }
 
     /// One call with `room` bytes to send in.
-    pub(crate) fn call<R>(&mut self, room: usize, call: impl FnOnce(&mut Context<'_>) -> R) -> R {
+    pub fn call<R>(&mut self, room: usize, call: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let mut output = vec![0; room];
         let mut context = Context {
             id: self.id,
@@ -70,9 +113,9 @@ impl ByHand {
             flow: self.flow,
             state: &mut self.state,
             output: &mut output,
-            answer: Answer { written: 0, wants_room: false, ..self.asked },
             invitations: &mut self.invitations,
             outbox: &mut self.outbox,
+            answer: Answer { written: 0, wants_room: false, ..self.asked },
         };
         let result = call(&mut context);
         self.asked = context.answer;
@@ -84,19 +127,52 @@ impl ByHand {
         if self.asked.closing {
             self.wake = None;
         }
+        self.wants_room |= self.asked.wants_room;
         self.sent.extend_from_slice(&output[..self.asked.written]);
         result
     }
 
     /// Gives `service` the bytes, with `room` to answer in; returns how many it consumed.
-    pub(crate) fn feed(&mut self, service: &mut dyn Service, bytes: &[u8], room: usize) -> usize {
+    ///
+    /// # Panics
+    ///
+    /// When that is more than there were.
+    pub fn feed(&mut self, service: &mut dyn Service, bytes: &[u8], room: usize) -> usize {
         let consumed = self.call(room, |conn| service.on_data(conn, bytes));
         assert!(consumed <= bytes.len(), "no more is consumed than there is");
         consumed
     }
 
+    /// Has `bytes` come after what was not consumed, and gives `service` all of it again and again, and
+    /// `room` where it waits for some, as long as it does something with it.
+    ///
+    /// # Panics
+    ///
+    /// As [`ByHand::feed`].
+    pub fn receive(&mut self, service: &mut dyn Service, bytes: &[u8], room: usize) {
+        self.unread.extend_from_slice(bytes);
+        loop {
+            let before = (self.unread.len(), self.sent.len());
+            if core::mem::take(&mut self.wants_room) && !self.asked.closing {
+                self.call(room, |conn| service.on_room(conn));
+            }
+            if !self.unread.is_empty() && !self.asked.closing {
+                let unread = core::mem::take(&mut self.unread);
+                let consumed = self.feed(service, &unread, room);
+                self.unread.extend_from_slice(&unread[consumed..]);
+            }
+            if self.asked.closing || before == (self.unread.len(), self.sent.len()) {
+                return;
+            }
+        }
+    }
+
     /// Lets time pass until the wake is due, and wakes `service` with `room` to send in.
-    pub(crate) fn wake(&mut self, service: &mut dyn Service, room: usize) {
+    ///
+    /// # Panics
+    ///
+    /// When it asked for none.
+    pub fn wake(&mut self, service: &mut dyn Service, room: usize) {
         self.now = self.wake.take().expect("a wake").max(self.now);
         self.call(room, |conn| service.on_wake(conn));
     }

@@ -9,19 +9,20 @@
 //! - [`settings`]: what the query of a `--listen` URL sets
 //! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
+//! - [`http`]: HTTP/1.0 and 1.1: files and a health check
 //! - [`mod@mqtt`]: a server of MQTT 3.1.1 and 5.0
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
+//! - [`by_hand`]: for tests: a connection without an engine
 //! - [`periods`]: whether keepalive and heartbeats complement each other
-//! - `by_hand`: tests only: a connection without an engine
 
 pub mod builtin;
-#[cfg(test)]
-pub(crate) mod by_hand;
+pub mod by_hand;
 mod context;
 pub mod discard;
 pub mod dubbo;
 pub mod echo;
+pub mod http;
 pub mod line;
 pub mod mqtt;
 pub mod periods;
@@ -81,6 +82,11 @@ pub trait Service {
         let _ = (id, tag, state, reason);
     }
 
+    /// Says what happened on the connections so far, each event by its name and how often it did.
+    fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        let _ = tell;
+    }
+
     /// When [`Service::on_turn`] is to be called, if it is. It is asked after every piece of work.
     fn next_turn(&self) -> Option<Instant> {
         None
@@ -92,12 +98,21 @@ pub trait Service {
         let _ = turn;
     }
 
-    /// Whether connection `id`, one of those with `tag`, belongs to the
-    /// [`crate::conn::broadcast::Audience::Topic`] `topic`. It is
-    /// asked for each connection of that tag when something is broadcast to the topic.
+    /// Whether connection `id`, one of those with `tag`, belongs to the topic `topic` of an
+    /// [`Audience`](crate::conn::broadcast::Audience). It is asked for each connection of that tag when
+    /// something is broadcast to the topic.
     fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, state: &ServiceState) -> bool {
         let _ = (topic, id, tag, state);
         false
+    }
+
+    /// Whether what others push may be sent now on a connection with `tag` and `state`: not in the middle
+    /// of what the service itself is sending in pieces, for instance. Until then it waits, as long as
+    /// what is pushed may wait. Data sent by the connection's own calls, or by
+    /// [`crate::engine::Engine::send`], is not asked about.
+    fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
+        let _ = (tag, state);
+        true
     }
 
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
@@ -20,8 +21,10 @@ use tenmil::shard::mailbox::Handle;
 use tenmil::shard::{Answering, Shard, Shared, Snapshot};
 use tenmil::wire::addr::{Address, Endpoint, Secret};
 
-use crate::client::{connect, noise};
-use crate::network::{Network, PATIENCE, SERVER_INTERFACE};
+use crate::capture::TempDir;
+use crate::client::{ECHO, LINE, assert_echo, connect, noise};
+use crate::network::{Network, PATIENCE, SERVER_INTERFACE, feed};
+use crate::server::{DEFAULT_ARGS, Server, TENMIL};
 
 const SERVER: Address = Address::v4([10, 77, 0, 1]);
 const TO: &str = "10.77.0.1:7";
@@ -199,4 +202,68 @@ fn a_shard_that_sleeps_is_woken() {
         // Without being woken it would be one in five. Some may be slow on a busy machine.
         assert!(quick >= 10, "{quick} of 20 came within 10 ms");
     });
+}
+
+#[test]
+fn the_command_line_pushes_to_one_client_and_broadcasts_to_those_of_a_listener() {
+    let test = "the_command_line_pushes_to_one_client_and_broadcasts_to_those_of_a_listener";
+    let Some(network) = Network::make(test, &[]) else { return };
+    let directory = TempDir::make("control");
+    let control = directory.path().join("control");
+    let control = control.to_str().expect("text");
+    let server = Server::start_with(&network, &[DEFAULT_ARGS, &["--control", control]].concat());
+    let tenmil = |args: &[&str], input: &[u8]| {
+        let (verb, args) = args.split_first().expect("a verb");
+        let child = Command::new(TENMIL)
+            .args([verb, "--control", control])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it is built");
+        let output = feed(child, input);
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let mut clients = network.in_client(|| [LINE[0], LINE[0], ECHO[0], ECHO[1]].map(connect));
+    clients.iter().for_each(|client| assert_echo(client, b"hello\n"));
+    let listener = "line://10.77.0.1:7000";
+    let peer = clients[1].local_addr().expect("an open socket").to_string();
+    let mut heard = |client: usize, expected: &[u8]| {
+        let mut got = vec![0; expected.len()];
+        clients[client].read_exact(&mut got).expect("it comes");
+        assert_eq!(got, expected, "client {client}");
+    };
+
+    let push = ["push", "--listener", listener, "--peer", &peer];
+    let (code, stdout, stderr) = tenmil(&[&push[..], &["to you\n"]].concat(), b"");
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), "sent\n", ""));
+    heard(1, b"to you\n");
+    let (code, _, _) = tenmil(&push, &[b'x'; 10_000]);
+    assert_eq!(code, Some(0), "from the standard input, and more than a flight");
+    heard(1, &[b'x'; 10_000]);
+    let nobody = ["push", "--listener", listener, "--peer", "10.77.0.9:9", "to nobody"];
+    let (code, stdout, stderr) = tenmil(&nobody, b"");
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert_eq!(stderr, "tenmil: nothing was sent: gone\n");
+
+    let (code, stdout, stderr) = tenmil(&["broadcast", "--listener", listener, "to some\n"], b"");
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.starts_with("sent 2, queued 0, full 0, gone 0, in "), "{stdout}");
+    let (code, stdout, _) = tenmil(&["broadcast"], b"to all\n");
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with("sent 4, queued 0, full 0, gone 0, in "), "{stdout}");
+    for client in 0..4 {
+        let expected: &[u8] = if client < 2 { b"to some\nto all\n" } else { b"to all\n" };
+        heard(client, expected);
+    }
+    let (code, _, stderr) = tenmil(&["broadcast"], &[b'x'; 70_000]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.starts_with("tenmil: the server refused: too many broadcasts"), "{stderr}");
+
+    server.stop();
+    let (code, _, stderr) = tenmil(&["broadcast", "x"], b"");
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("no server listens on") && stderr.lines().count() == 1, "{stderr}");
 }

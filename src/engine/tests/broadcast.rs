@@ -328,3 +328,22 @@ fn nobody_is_there_and_nothing_is_left() {
     assert_eq!(followed.progress(), Progress { is_done: true, ..Progress::default() });
     host.engine.check_empty();
 }
+
+#[test]
+fn acknowledgments_pace_it_and_overdue_ones_hold_it_up_for_a_second() {
+    let limits = Limits { underway_max: 4, ..Limits::default() };
+    let mut host = Host::new(Config { outbox: limits, ..config() }, Probe::default());
+    let mut peers: Vec<Peer> = (0..10).map(|n| Peer::to(DISCARD, 1_000 + n)).collect();
+    peers.iter_mut().for_each(|peer| peer.open(&mut host));
+    let followed = Followed::default();
+    host.engine.broadcast(Audience::All, b"to all", followed.report()).unwrap();
+    assert_eq!(host.pass(MOMENT).len(), 4);
+    peers[1].ack += 6;
+    peers[1].tell(&mut host, ACK, b"");
+    assert_eq!(host.pass(MOMENT).len(), 1, "one comes for one that goes");
+    // Three of the first four are sent again, and no longer count.
+    assert_eq!(host.pass(Duration::from_millis(950)).len(), 3 + 3);
+    assert_eq!(followed.progress().sent, 8);
+    host.seconds(1);
+    assert!(followed.progress().is_done);
+}

@@ -118,7 +118,7 @@ fn too_big_does_not_count_as_a_timeout() {
     host.seconds(4);
     let retries = |host: &Host| {
         let conn = &host.engine.table.slab[host.id().index()];
-        host.engine.flights[conn.flight].retries
+        host.engine.flights[conn.flight].retries()
     };
     assert_eq!(retries(&host), 2);
     assert_eq!(host.receive(&[error(TOO_BIG, 1000, &frame, 28)]).len(), 2);

@@ -16,7 +16,9 @@
 //! - `promotion`: connections that a whole TCP socket carries for a while
 //! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
 //! - `simultaneous`: SYNs that cross
+//! - `protocols`: WebSocket and Dubbo, cut by segments, pushed to and silent
 //! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
+//! - `invitations`: what services have each other do; `mqtt`: one that does
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
@@ -31,18 +33,23 @@ mod control;
 mod cookies;
 mod data;
 mod eviction;
+mod files;
 mod gateways;
 mod harness;
 mod icmp;
+mod invitations;
 mod keepalive;
 mod limits;
+mod lingering;
 mod lost;
+mod mqtt;
 mod passive;
 mod paths;
 mod peer;
 mod plain;
 mod prefixes;
 mod promotion;
+mod protocols;
 mod push;
 mod room;
 mod simultaneous;

@@ -114,6 +114,22 @@ fn a_message_longer_than_any_room_arrives_whole_parked_or_promoted() {
 }
 
 #[test]
+fn a_peer_that_closes_in_the_middle_gets_the_rest() {
+    for promoted_max in [0, 1] {
+        let mut host = Host::new(with_places(promoted_max), Sender::new(50_000));
+        let mut peer = Peer::opened(&mut host, SERVER);
+        let mut seen = peer.tell(&mut host, ACK, b"go");
+        seen.extend(peer.tell(&mut host, FIN, b""));
+        seen.retain(|seen| !seen.payload.is_empty());
+        let data = drain(&mut peer, &mut host, seen);
+        assert!(data == host.engine.service().message, "{promoted_max}: {} bytes", data.len());
+        assert_eq!(peer.tell(&mut host, ACK, b""), []);
+        assert_eq!(host.engine.service().ended, [CloseReason::ClosedByPeer]);
+        host.engine.check_empty();
+    }
+}
+
+#[test]
 fn it_is_parked_again_when_all_is_sent() {
     let mut host = Host::new(with_places(1), Sender { closes: false, ..Sender::new(50_000) });
     let mut peer = Peer::opened(&mut host, SERVER);

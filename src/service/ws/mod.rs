@@ -139,13 +139,6 @@ impl WebSocket {
         self.messages.count()
     }
 
-    /// Whether a message may be pushed to a connection in `state`: it is open, and no message is being
-    /// sent back that has not ended (section 5.4: fragments are not interleaved).
-    pub fn may_push(state: ServiceState) -> bool {
-        let session = Session::load(state);
-        session.phase == Phase::Open && session.message.is_none()
-    }
-
     /// Answers the request at the beginning of `bytes`, and returns how many bytes it took.
     fn shake_hands(
         &mut self,
@@ -413,6 +406,13 @@ impl Service for WebSocket {
 
     fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, _: CloseReason) {
         self.forget_message(&mut Session::load(state));
+    }
+
+    /// When the connection is open, and no message is being sent back that has not ended (section 5.4:
+    /// the fragments of messages are not interleaved).
+    fn takes_pushes(&self, _: u8, state: &ServiceState) -> bool {
+        let session = Session::load(*state);
+        session.phase == Phase::Open && session.message.is_none()
     }
 }
 
