@@ -71,6 +71,8 @@ drop_reasons! {
     TableFull = "table_full",
     /// A SYN, or a cookie that came back, from a prefix that has all the connections that it may have.
     PrefixFull = "prefix_full",
+    /// A SYN past the number of connections that are accepted in a second; the peer sends it again.
+    AcceptLimited = "accept_limited",
     /// A SYN while every path (local address and next hop) is in use.
     PathsFull = "paths_full",
     /// A SYN while every pair of a service and a keepalive profile is in use.

@@ -2,11 +2,12 @@
 
 #[path = "common/allocations.rs"]
 mod allocations;
+#[path = "no_alloc/commands.rs"]
+mod commands;
 
 use allocations::allocations;
 use std::ops::Range;
 use tenmil::conn::broadcast::Audience;
-use tenmil::conn::delivery::Outcome;
 use tenmil::conn::prefix::PrefixLimit;
 use tenmil::conn::record::State;
 use tenmil::drops::DropReason;
@@ -17,10 +18,10 @@ use tenmil::frame::{Frame, FramePool};
 use tenmil::link::Link;
 use tenmil::link::memory::{MemoryLink, pair};
 use tenmil::service::builtin::{Builtin, Builtins, Setup};
+use tenmil::service::http::Files;
 use tenmil::service::line::{self, PING, QUIT};
 use tenmil::service::{Context, Service};
-use tenmil::shard::clock::Clock;
-use tenmil::shard::{Driver, Next, Shard, Shared};
+use tenmil::shard::directory::Directory;
 use tenmil::tcp::CloseReason;
 use tenmil::tcp::keepalive::Keepalive;
 use tenmil::time::{Duration, Instant};
@@ -136,7 +137,8 @@ impl<S: Service> Pair<S> {
             tag: builtin.tag(),
             profile: None,
         };
-        let listeners = vec![listener(Builtin::Echo, 7), listener(Builtin::Line, 7000)];
+        let services = [(Builtin::Echo, 7), (Builtin::Line, 7000), (Builtin::Http, 80)];
+        let listeners = services.map(|(builtin, port)| listener(builtin, port)).to_vec();
         let set = |config: &mut Config| {
             config.listeners = listeners;
             set(config);
@@ -269,6 +271,40 @@ fn promotion_and_parking_allocate_nothing() {
 }
 
 #[test]
+fn files_and_refusals_over_http_allocate_nothing() {
+    let open = |_: &_| {
+        // A file of a few segments is in the repository's root.
+        let directory = Directory::open(Some(env!("CARGO_MANIFEST_DIR")), u32::from(CONNECTIONS))?;
+        Ok::<_, std::io::Error>(Box::new(directory) as Box<dyn Files + Send>)
+    };
+    let builtins = Builtins::with_files(&Builtin::ALL.map(Setup::of), Secret([5; 16]), open);
+    let mut pair = Pair::serving(builtins.expect("the repository"), |_| ());
+    let exercise = |pair: &mut Pair| {
+        pair.connect(2000..2000 + CONNECTIONS, 80);
+        for request in [
+            "GET /README.md HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /src HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+            "0\r\n\r\n",
+            "GET /none HTTP/1.0\r\n\r\n",
+        ] {
+            pair.send_on_all(request.as_bytes());
+            pair.pass(5);
+        }
+        pair.pass(100);
+        assert_eq!(pair.client.engine.counters().connections, 0);
+    };
+    exercise(&mut pair);
+    assert_eq!(allocations(|| exercise(&mut pair)), 0);
+    let mut answers = Vec::new();
+    pair.server.engine.service().events(&mut |name, count| {
+        answers.extend((count > 0).then_some((name, count)));
+    });
+    let expected = ["http_200", "http_301", "http_404", "http_405"];
+    assert_eq!(answers, expected.map(|name| (name, 2 * u64::from(CONNECTIONS))));
+}
+
+#[test]
 fn pushes_broadcasts_and_those_that_wait_allocate_nothing() {
     let mut pair = Pair::with(|config| (config.promoted_max, config.flights_max) = (0, 40));
     pair.connect(2000..2000 + CONNECTIONS, 7);
@@ -292,48 +328,6 @@ fn pushes_broadcasts_and_those_that_wait_allocate_nothing() {
     let counters = pair.server.engine.counters();
     assert_eq!(counters.pushes_sent - before, 8 * u64::from(CONNECTIONS));
     assert_eq!((counters.broadcasts, counters.pushes_full), (4, 0));
-}
-
-/// Has a shard go round so often.
-struct Rounds(u32);
-
-impl<S: Service> Driver<S> for Rounds {
-    fn poll<L: Link>(
-        &mut self,
-        _: Instant,
-        _: &mut Engine<S>,
-        _: &mut L,
-        _: &mut Vec<Frame>,
-    ) -> Next {
-        self.0 = self.0.saturating_sub(1);
-        if self.0 == 0 { Next::Done } else { Next::Now }
-    }
-}
-
-#[test]
-fn commands_of_other_threads_allocate_nothing_in_the_shard() {
-    let mut pair = Pair::new();
-    pair.connect(2000..2000 + CONNECTIONS, 7);
-    let id = pair.server.engine.connection_from(&mut 0).expect("a connection");
-    let Host { engine, link, .. } = pair.server;
-    let mut shard = Shard { link, engine, driver: Rounds(0) };
-    let clock = Clock::start();
-    let mut run = |commands: usize| {
-        let shared = Shared::default();
-        let handle = shared.handle();
-        let receipts: Vec<_> =
-            (0..commands).map(|_| handle.push(id, &b"news"[..]).expect("room")).collect();
-        let broadcast = handle.broadcast(Audience::Tag(9), &b"news"[..]).expect("room");
-        shard.driver = Rounds(20);
-        let counted = allocations(|| shard.run(&clock, &shared).expect("memory"));
-        let told = receipts.iter().filter(|receipt| receipt.answer() == Some(Outcome::Sent));
-        assert_eq!(told.count(), commands);
-        assert!(broadcast.answer().is_some());
-        counted
-    };
-    // A run allocates its queues, whatever it does.
-    let idle = run(0);
-    assert_eq!([run(100), run(300)], [idle, idle]);
 }
 
 #[test]

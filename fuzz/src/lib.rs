@@ -8,7 +8,9 @@
 //! - [`cookies`]: SYN cookies
 //! - [`segment`]: segments for records in any state
 //! - [`ws`], [`dubbo`]: clients of a service
+//! - [`http`]: requests in any pieces
 //! - [`engine`]: frames, timers and commands for a whole engine
+//! - [`mqtt`]: packets, and clients of a server that say anything
 
 #![allow(unreachable_pub, reason = "public for `fuzz_targets/`, but not where tests include it")]
 
@@ -20,6 +22,8 @@ pub mod dubbo;
 pub mod engine;
 pub mod frame;
 mod frames;
+pub mod http;
+pub mod mqtt;
 pub mod options;
 pub mod segment;
 pub mod ws;
@@ -28,7 +32,7 @@ pub mod ws;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
@@ -36,4 +40,6 @@ pub const TARGETS: [Target; 7] = [
     ("ws", ws::run),
     ("dubbo", dubbo::run),
     ("engine", engine::run),
+    ("http", http::run),
+    ("mqtt", mqtt::run),
 ];

@@ -190,7 +190,7 @@ mod tests {
         let error = "finger://10.77.0.1:79".parse::<ListenUrl>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "unknown service 'finger': there are echo, discard, line, ws, dubbo and mqtt"
+            "unknown service 'finger': there are echo, discard, line, http, ws, dubbo and mqtt"
         );
     }
 }

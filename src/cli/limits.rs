@@ -43,6 +43,11 @@ pub(super) struct Args {
     /// pace.
     #[arg(long, value_name = "N", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(1..))]
     pushes_underway: u32,
+    /// Connections accepted a second, over all queues, split evenly, and no more than a tenth of that at
+    /// once: when all clients come back together, their SYNs past that are dropped and sent again later,
+    /// and the connections that are there keep their heartbeats. No limit unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    accept_rate: Option<u32>,
 
     /// Resets a second, on each queue, in answer to segments of no connection: at most so many, and
     /// at least half of them.
@@ -73,6 +78,7 @@ impl Args {
         config.half_open_max = self.half_open_max.map_or(Config::half_open_for(connections), share);
         config.flights_max = self.flights_max.map_or(Config::flights_for(connections), share);
         config.outbox.underway_max = self.pushes_underway;
+        config.accept_rate = self.accept_rate.map(share);
         config.resets_per_second = self.resets_per_second;
         config.challenges_per_second = self.challenge_acks_per_second;
         config.pings_per_second = self.pings_per_second;

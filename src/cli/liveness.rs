@@ -1,5 +1,7 @@
 //! How connections find out that their peer has gone: the flags, and what a listener changes.
 
+use super::address::ListenUrl;
+use crate::service::periods::Periods;
 use crate::service::settings::{BadSetting, Settings};
 use crate::tcp::keepalive::{BadKeepalive, Keepalive, Profile};
 use crate::time::Duration;
@@ -110,6 +112,31 @@ impl Overrides {
     }
 }
 
+/// What is likely not meant about the periods of these listeners, of which those for which nothing else
+/// is said have `profile`: a line each, with the listeners that it is about.
+pub(super) fn warnings<'a>(
+    listeners: impl IntoIterator<Item = (&'a ListenUrl, Profile)>,
+) -> Vec<String> {
+    let mut found: Vec<(String, Vec<&ListenUrl>)> = Vec::new();
+    for (url, profile) in listeners {
+        let heartbeat = url.setup.heartbeat();
+        let over_http = url.setup.service().is_over_http();
+        for warning in (Periods { profile, heartbeat, over_http }).check() {
+            let warning = warning.to_string();
+            match found.iter_mut().find(|(other, _)| *other == warning) {
+                Some((_, urls)) => urls.push(url),
+                None => found.push((warning, vec![url])),
+            }
+        }
+    }
+    let line = |(warning, urls): (String, Vec<&ListenUrl>)| match urls[..] {
+        [first] => format!("{first}: {warning}"),
+        [first, ref others @ ..] => format!("{first} and {} more: {warning}", others.len()),
+        [] => warning,
+    };
+    found.into_iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +167,25 @@ mod tests {
         let changed = profile("user-timeout=1500ms");
         assert_eq!(changed.user_timeout, Some(Duration::from_millis(1500)));
         assert_eq!(changed.keepalive, None, "as the flags have it");
+    }
+
+    #[test]
+    fn a_warning_is_said_once_for_all_listeners_that_it_is_about() {
+        let urls: Vec<ListenUrl> = [
+            "echo://10.77.0.1:7",
+            "line://10.77.0.1:7000?heartbeat=60s",
+            "discard://10.77.0.1:9",
+            "ws://10.77.0.1:80?heartbeat=60s",
+            "echo://10.77.0.1:8?keepalive-time=60s",
+        ]
+        .map(|url| url.parse().unwrap())
+        .into();
+        let profile = |url: &ListenUrl| url.overrides.profile(&ARGS).unwrap();
+        let default = ARGS.profile().unwrap();
+        let said = warnings(urls.iter().map(|url| (url, profile(url).unwrap_or(default))));
+        let [lost, closed] = &said[..] else { panic!("two lines: {said:?}") };
+        assert!(lost.starts_with("echo://10.77.0.1:7 and 1 more: neither keepalive"), "{lost}");
+        assert!(closed.starts_with("ws://10.77.0.1:80: no data crosses"), "{closed}");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "CIDR", num_args = 1.., required = true)]
     source: Vec<Cidr>,
 
-    /// Where they go, in turn: echo, discard, line, ws or dubbo, for example
+    /// Where they go, in turn: echo, discard, line, http, ws or dubbo, for example
     /// line://10.77.0.1:7000.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     target: Vec<TargetUrl>,
@@ -62,8 +62,8 @@ pub(super) struct Args {
     rate: Option<u32>,
 
     /// How often a heartbeat goes over each connection, spread evenly; or off. Lines are answered PONG,
-    /// an echo gets 16 bytes that are different each time, as does a WebSocket in a ping; Dubbo gets
-    /// its own heartbeat, and discard gets nothing.
+    /// an echo gets 16 bytes that are different each time, as does a WebSocket in a ping; HTTP is asked
+    /// for /healthz, which must say ok; Dubbo gets its own heartbeat, and discard gets nothing.
     #[arg(long, value_name = "TIME|off", default_value = "60s")]
     heartbeat: heartbeat::Arg,
 

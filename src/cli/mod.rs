@@ -31,6 +31,7 @@ mod clients;
 mod demo;
 mod driving;
 mod faults;
+mod files;
 mod gateways;
 mod heartbeat;
 mod limits;

@@ -4,7 +4,7 @@ use super::address::{Cidr, ListenUrl};
 use super::faults::FaultsArg;
 use super::status::Status;
 use super::{
-    Failure, capture, claim, driving, failed, gateways, limits, liveness, memory, promotion,
+    Failure, capture, claim, driving, failed, files, gateways, limits, liveness, memory, promotion,
     refused, say, signals,
 };
 use crate::control::socket::ControlSocket;
@@ -22,7 +22,7 @@ use crate::shard::clock::Clock;
 use crate::shard::{Answering, Shard, Shared, Snapshot, secrets};
 use crate::tcp::keepalive::Profile;
 use crate::time::Duration;
-use crate::wire::addr::{Address, Endpoint};
+use crate::wire::addr::{Address, Endpoint, Secret};
 use anyhow::{Context as _, anyhow};
 use std::collections::HashMap;
 use std::net::UdpSocket;
@@ -50,8 +50,8 @@ pub(super) struct Args {
     #[command(flatten)]
     gateways: gateways::Args,
 
-    /// What to serve, and where: echo, discard, line, ws or dubbo, for example
-    /// echo://10.77.0.1:7.
+    /// What to serve, and where: echo, discard, line, http, ws or dubbo, for example
+    /// echo://10.77.0.1:7 or http://10.77.0.1:80?root=DIR.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     listen: Vec<ListenUrl>,
 
@@ -157,11 +157,14 @@ impl Plan {
     fn of(args: &Args) -> anyhow::Result<Plan> {
         let profile = args.liveness.profile()?;
         let numbered = args.listen.iter().enumerate();
+        let setups: Vec<_> = args.listen.iter().map(|url| url.setup.clone()).collect();
+        // What cannot be opened is said before anything is attached.
+        Builtins::with_files(&setups, Secret([0; 16]), files::open)?;
         let listeners = numbered.map(|(tag, url)| listener(url, tag, &args.liveness));
         Ok(Plan {
             profile,
             listeners: listeners.collect::<anyhow::Result<_>>()?,
-            setups: args.listen.iter().map(|url| url.setup.clone()).collect(),
+            setups,
             gateways: args.gateways.resolve(&args.interface, "--address", &args.address)?,
         })
     }
@@ -230,8 +233,8 @@ fn make_shard(
     config.listeners = plan.listeners.clone();
     let remedy = "lower --max-connections, --flights-max or --promoted-max";
     memory::check(&config, attachment.queues(), remedy)?;
-    let engine =
-        Engine::try_new(config, Builtins::new(&plan.setups, secrets::draw()?), clock.now())?;
+    let service = Builtins::with_files(&plan.setups, secrets::draw()?, files::open)?;
+    let engine = Engine::try_new(config, service, clock.now())?;
     Ok(Shard { link, engine, driver: Answering })
 }
 
@@ -286,6 +289,10 @@ fn announce(args: &Args, plan: &Plan, attachment: &Attachment, shards: &[ServeSh
         }
         let shared = if owned { "" } else { ", an address shared with the kernel" };
         say(format_args!("  serves {url}{shared}"));
+    }
+    let profiles = plan.listeners.iter().map(|listener| listener.profile.unwrap_or(plan.profile));
+    for warning in liveness::warnings(args.listen.iter().zip(profiles)) {
+        eprintln!("tenmil: warning: {warning}");
     }
 }
 

@@ -41,9 +41,10 @@ pub(super) struct Frames {
 
 impl From<&Snapshot> for Status {
     fn from(snapshot: &Snapshot) -> Status {
-        let Snapshot { engine, link } = snapshot;
+        let Snapshot { engine, link, service } = snapshot;
         let drops = engine.drops.nonzero().map(|(reason, count)| (reason.name(), count));
         let lost = link.named();
+        let told = service.iter().map(|(name, count)| (*name, *count));
         let closed = CloseReason::ALL.map(|reason| (reason.name(), engine.closed(reason)));
         Status {
             connections: engine.connections,
@@ -52,7 +53,7 @@ impl From<&Snapshot> for Status {
             promoted: engine.promoted,
             frames: Frames { rx: engine.rx, tx: engine.tx, dropped: nonzero(drops.chain(lost)) },
             closed: nonzero(closed),
-            events: nonzero(engine.events()),
+            events: nonzero(engine.events().into_iter().chain(told)),
             conflict: engine
                 .conflict
                 .map(|Conflict { addr, mac }| (claim::text(mac), addr.to_ip())),

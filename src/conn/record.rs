@@ -108,6 +108,9 @@ const UNSCALED: u8 = 0x0f;
 pub const PEER_CLOSED_FIRST: u8 = 0x10;
 /// In SYN-RECEIVED, where nobody has closed yet, the same bit: see [`Conn::opens_simultaneously`].
 pub const OPENED_HERE: u8 = PEER_CLOSED_FIRST;
+/// From ESTABLISHED on to FIN-WAIT-2, where only this host has closed, the same bit: what the peer still
+/// sends is taken and forgotten.
+pub const LINGERS: u8 = PEER_CLOSED_FIRST;
 /// The peer permits selective acknowledgments (RFC 2018 section 2).
 pub const SACK_PERMITTED: u8 = 0x20;
 

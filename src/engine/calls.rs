@@ -5,7 +5,7 @@ use super::classes::{Class, Classes};
 use super::output::Output;
 use super::{BATCH_MAX, Engine};
 use crate::conn::outbox::Outbox;
-use crate::conn::record::{CLOSE_DUE, Conn, NONE};
+use crate::conn::record::{CLOSE_DUE, Conn, LINGERS, NONE, State};
 use crate::conn::table::Table;
 use crate::frame::FramePool;
 use crate::service::{Answer, Context, Service, Turn, Wake};
@@ -51,6 +51,12 @@ impl<S: Service> Engine<S> {
             && !self.change_profile(slot, profile, now)
         {
             self.counters.profiles_refused += 1;
+        }
+        if answer.closing && answer.lingering {
+            let conn = &mut self.table.slab[slot];
+            if conn.state == State::Established {
+                conn.set(LINGERS);
+            }
         }
         if answer.closing
             && let Some(reason) = answer.reason

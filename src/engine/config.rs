@@ -44,6 +44,9 @@ pub struct Config {
     /// Connections at once of the peers in one prefix; a SYN past that is dropped. No limit unless
     /// set. Those that this engine opens itself are counted, but not refused.
     pub prefix_limit: Option<PrefixLimit>,
+    /// Connection requests accepted a second, and no more than a tenth of that at once; a SYN past that
+    /// is dropped, so that the peer tries again later. No limit unless set; a thousand million at most.
+    pub accept_rate: Option<u32>,
     /// Connections carried by a whole TCP socket at once, which keep what comes early and queue what
     /// is to be sent (docs/decisions/0008-promotion.md). Without a place among them, a connection does
     /// without: it acknowledges what it can take, and the peer sends the rest again.
@@ -100,6 +103,7 @@ impl Config {
             park_after: Duration::from_secs(1),
             promote_always: false,
             prefix_limit: None,
+            accept_rate: None,
             resets_per_second: 1_000,
             challenges_per_second: 1_000,
             pings_per_second: 1_000,

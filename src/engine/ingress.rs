@@ -180,10 +180,15 @@ impl<S: Service> Engine<S> {
         if flags.syn && !flags.ack {
             let listener = self.locals.listener(&segment.flow.local).copied();
             if let Some(listener) = listener {
+                self.check_accept(now)?;
                 if self.is_half_open_full() {
-                    return self.send_cookie(segment, &listener, &header, now, output);
+                    self.send_cookie(segment, &listener, &header, now, output)?;
+                } else {
+                    self.open_passively(segment, &listener, header, None, now, output)?;
                 }
-                return self.open_passively(segment, &listener, header, None, now, output);
+                // Only what was accepted counts: who has no place must not use up that of others.
+                self.note_accept(now);
+                return Ok(());
             }
         }
         self.reset_stray(segment, &header, now, output)

@@ -14,7 +14,6 @@
 //! - [`locals`]: owned addresses and listeners
 //! - `command`: what an embedder does with a connection from outside the service
 //! - `ingress`: from a batch of frames to connections and the control plane
-//! - `quota`: limits of what is sent in a second
 //! - `open`: passive and active opens; `cookies`: passive ones without a record
 //! - `calls`: of the service, and what it asks for in them
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
@@ -27,7 +26,7 @@
 //! - `messages`: ARP, NDP, ICMP; `control`: the answers that smoltcp makes
 //! - [`claims`]: whether anybody else has an owned address
 //! - `neighbor`: asking for hardware addresses; `paths`: when they change
-//! - `output`: frames going out; `quota`: how many may in a second
+//! - `output`: frames going out; `quota`: how many may in a second, and who is let in
 
 mod calls;
 pub mod claims;
@@ -77,7 +76,7 @@ use control::ControlPlane;
 use counters::Counters;
 use locals::Locals;
 use neighbor::Neighbors;
-use quota::Quota;
+use quota::{Pace, Quota};
 
 pub use command::CommandError;
 pub use open::ConnectError;
@@ -116,6 +115,7 @@ pub struct Engine<S> {
     /// Frames received when the timers last ran.
     rx_seen: u64,
     resets: Quota,
+    accepts: Option<Pace>,
     challenges: Quota,
     pings: Quota,
     batch: ingress::Batch,
@@ -176,6 +176,7 @@ impl<S: Service> Engine<S> {
             counters: Counters::default(),
             rx_seen: 0,
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
+            accepts: config.accept_rate.map(Pace::new),
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
             pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
             batch: ingress::Batch::new(),

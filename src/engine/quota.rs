@@ -1,10 +1,10 @@
-//! Limits of what is sent in a second, over all connections.
+//! Limits of what is sent, and of who is let in, in a second, over all connections.
 
 use super::Engine;
 use crate::drops::DropReason;
 use crate::service::Service;
 use crate::tcp::challenge;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::addr::Secret;
 use crate::wire::packet::Segment;
 use core::hash::Hasher as _;
@@ -50,7 +50,56 @@ impl Quota {
     }
 }
 
+/// So many a second, evenly: a bucket that holds a tenth of a second's, or one if that is less.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    /// The time that one takes.
+    each: Duration,
+    /// When the bucket is full again.
+    full_at: Instant,
+}
+
+impl Pace {
+    /// What the bucket holds, as the time in which it fills.
+    const BURST: Duration = Duration::from_millis(100);
+
+    /// `per_second` of them, one at least, and a thousand million at most.
+    pub(super) fn new(per_second: u32) -> Pace {
+        let each = Duration::from_secs(1) / per_second.max(1);
+        Pace { each, full_at: Instant::ZERO }
+    }
+
+    /// Whether there is one left.
+    fn is_open(&self, now: Instant) -> bool {
+        self.full_at.since(now) <= Pace::BURST.saturating_sub(self.each)
+    }
+
+    /// Takes one.
+    fn take(&mut self, now: Instant) {
+        self.full_at = self.full_at.max(now) + self.each;
+    }
+}
+
 impl<S: Service> Engine<S> {
+    /// Whether a connection request may be accepted now.
+    ///
+    /// # Errors
+    ///
+    /// `AcceptLimited`.
+    pub(super) fn check_accept(&self, now: Instant) -> Result<(), DropReason> {
+        match &self.accepts {
+            Some(pace) if !pace.is_open(now) => Err(DropReason::AcceptLimited),
+            _ => Ok(()),
+        }
+    }
+
+    /// One was accepted.
+    pub(super) fn note_accept(&mut self, now: Instant) {
+        if let Some(pace) = &mut self.accepts {
+            pace.take(now);
+        }
+    }
+
     /// Whether the answer that is due to `segment`, which brings nothing for `reason`, may be sent: all
     /// may but challenge ACKs past their limit. Those that are sent, and those that are not, are
     /// counted.
@@ -91,6 +140,29 @@ mod tests {
         let mut other = Quota::new(1_000, Secret([1; 16]), 1);
         let mut seconds = (0..).zip(&numbers);
         assert!(seconds.any(|(second, number)| granted(&mut other, second) != *number));
+    }
+
+    #[test]
+    fn a_pace_is_even_and_forgives_a_tenth_of_a_second() {
+        for (per_second, burst) in [(1, 1), (9, 1), (10, 1), (100, 10), (10_000, 1_000)] {
+            let mut pace = Pace::new(per_second);
+            let mut all = |now: Instant| {
+                let mut granted = 0;
+                while pace.is_open(now) {
+                    pace.take(now);
+                    granted += 1;
+                }
+                granted
+            };
+            let start = Instant::from_millis(5_000);
+            assert_eq!(all(start), burst, "{per_second}");
+            // Somebody asks each millisecond, as often as there is any.
+            let asked = (1..=3_000).map(|millis| start + Duration::from_millis(millis));
+            let total: u32 = asked.map(&mut all).sum();
+            let least = 3 * per_second - 3 * per_second / 20;
+            assert!((least..=3 * per_second).contains(&total), "{per_second}: {total}");
+            assert_eq!(all(start + Duration::from_secs(60)), burst, "nothing more is saved up");
+        }
     }
 
     #[test]

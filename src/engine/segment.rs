@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::output::Output;
-use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, State};
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, LINGERS, NONE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Answer, Service};
@@ -82,9 +82,12 @@ impl<S: Service> Engine<S> {
             let verdict = Verdict::Acknowledge(DropReason::Flags);
             return self.refuse(slot, verdict, segment, now, output);
         };
+        self.check_accept(now)?;
         let past = self.snd_nxt(slot);
         self.remove(slot, CloseReason::ClosedByUs);
-        self.open_passively(segment, &listener, header?.reply(), Some(past), now, output)
+        self.open_passively(segment, &listener, header?.reply(), Some(past), now, output)?;
+        self.note_accept(now);
+        Ok(())
     }
 
     /// Every verdict that takes nothing from the segment.
@@ -294,7 +297,11 @@ impl<S: Service> Engine<S> {
             // The service has closed already, and reads nothing, nor the FIN behind it.
             return Err(DropReason::ServiceFull);
         }
-        if len > 0 {
+        let conn = &mut self.table.slab[slot];
+        if !conn.state.can_send() {
+            // Nobody reads it any more: the connection lingers.
+            conn.rcv_nxt += u32::from(accept.payload.end - accept.payload.start);
+        } else if len > 0 {
             let range = usize::from(accept.payload.start)..usize::from(accept.payload.end);
             let bytes = output.bytes(frame).get(range).unwrap_or_default();
             let consumed = self.call_service(slot, now, answer, |service, context| {
@@ -328,7 +335,10 @@ impl<S: Service> Engine<S> {
                     service.on_peer_close(context);
                 });
             }
-            State::FinWait1 => self.set_state(slot, State::Closing),
+            State::FinWait1 => {
+                conn.clear(LINGERS);
+                self.set_state(slot, State::Closing);
+            }
             State::FinWait2 => self.enter_time_wait(slot, now),
             _ => {}
         }
@@ -354,9 +364,12 @@ impl<S: Service> Engine<S> {
 
     /// Who closed first, of a connection that both sides closed.
     pub(super) fn reason_of(&self, slot: u32) -> CloseReason {
-        match self.table.slab[slot].has(PEER_CLOSED_FIRST) {
-            true => CloseReason::ClosedByPeer,
-            false => CloseReason::ClosedByUs,
+        let conn = &self.table.slab[slot];
+        match conn.state {
+            // The bit means something else while only this host has closed.
+            State::FinWait1 | State::FinWait2 => CloseReason::ClosedByUs,
+            _ if conn.has(PEER_CLOSED_FIRST) => CloseReason::ClosedByPeer,
+            _ => CloseReason::ClosedByUs,
         }
     }
 }

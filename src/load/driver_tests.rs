@@ -173,10 +173,13 @@ fn every_service_in_both_families_is_spoken_to_in_its_own_words() {
         target(Builtin::Discard, 0, 9),
         target(Builtin::Line, 1, 7000),
         target(Builtin::Echo, 1, 7),
-        target(Builtin::Echo, 1, 8),
+        target(Builtin::Http, 0, 80),
+        target(Builtin::Http, 1, 80),
+        target(Builtin::Ws, 0, 81),
+        target(Builtin::Dubbo, 1, 20_880),
     ];
-    // A sixth of them goes to discard, which answers nothing, so nothing is said.
-    assert_clean(&run(plan(600, &targets), USUAL), 600, 500);
+    // A ninth of them goes to discard, which answers nothing, so nothing is said.
+    assert_clean(&run(plan(900, &targets), USUAL), 900, 800);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Both follow from the connection's slot and from when the heartbeat was due, so that an answer can be
 //! checked byte for byte with nothing but the record.
 
+use super::response;
 use crate::service::builtin::Builtin;
 use crate::service::dubbo;
 use crate::service::line::{PING, PONG};
@@ -14,7 +15,7 @@ use crate::service::ws::frame::{CONTROL_LEN_MAX, HEADER_LEN_MAX, Mask, Opcode};
 pub const PUSHED: u8 = b'*';
 
 /// The longest heartbeat, in bytes.
-const LEN_MAX: usize = 24;
+const LEN_MAX: usize = 40;
 
 /// How long a stamp is, in bytes.
 const STAMP_LEN: usize = 16;
@@ -71,18 +72,19 @@ pub fn request(service: Builtin, slot: u32, due_us: u32) -> Message {
         Builtin::Line => Message::of(&[PING]),
         Builtin::Echo => Message::of(&[&stamp(slot, due_us)]),
         Builtin::Discard => Message::NONE,
+        Builtin::Http => Message::of(&[response::REQUEST]),
         Builtin::Ws => masked(Opcode::Ping, &stamp(slot, due_us), due_us),
         Builtin::Dubbo => Message::of(&[&dubbo::frame::Short::heartbeat(number(slot, due_us))]),
         Builtin::Mqtt => Message::of(&[&PINGREQ]),
     }
 }
 
-/// What must come back for that.
+/// What must come back for that, to the byte; empty where that differs: see [`response`].
 pub fn answer(service: Builtin, slot: u32, due_us: u32) -> Message {
     match service {
         Builtin::Line => Message::of(&[PONG]),
         Builtin::Echo => Message::of(&[&stamp(slot, due_us)]),
-        Builtin::Discard => Message::NONE,
+        Builtin::Discard | Builtin::Http => Message::NONE,
         Builtin::Ws => {
             let mut header = [0; HEADER_LEN_MAX];
             let len = ws::frame::Header::server(true, Opcode::Pong, STAMP_LEN).emit(&mut header);
@@ -111,7 +113,9 @@ pub enum Unasked {
 pub fn unasked(service: Builtin, bytes: &[u8]) -> Unasked {
     match service {
         // No topic was subscribed to.
-        Builtin::Line | Builtin::Echo | Builtin::Discard | Builtin::Mqtt => Unasked::Nothing,
+        Builtin::Line | Builtin::Echo | Builtin::Discard | Builtin::Http | Builtin::Mqtt => {
+            Unasked::Nothing
+        }
         Builtin::Ws => ping(bytes),
         Builtin::Dubbo => heartbeat(bytes),
     }

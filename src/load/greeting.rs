@@ -43,7 +43,9 @@ pub fn greeting(service: Builtin, slot: u32, due_us: u32) -> Greeting {
             Message::of(&[UPGRADE.as_bytes(), &key, b"\r\n\r\n"])
         }
         Builtin::Mqtt => Message::of(&[MQTT_CONNECT, &stamp(slot, due_us)]),
-        Builtin::Echo | Builtin::Discard | Builtin::Line | Builtin::Dubbo => Message::NONE,
+        Builtin::Echo | Builtin::Discard | Builtin::Line | Builtin::Http | Builtin::Dubbo => {
+            Message::NONE
+        }
     }
 }
 
@@ -52,7 +54,9 @@ pub fn welcome(service: Builtin, slot: u32, due_us: u32, bytes: &[u8]) -> Welcom
     match service {
         Builtin::Ws => upgraded(&key(slot, due_us), bytes),
         Builtin::Mqtt => accepted(bytes),
-        Builtin::Echo | Builtin::Discard | Builtin::Line | Builtin::Dubbo => Welcome::Came(0),
+        Builtin::Echo | Builtin::Discard | Builtin::Line | Builtin::Http | Builtin::Dubbo => {
+            Welcome::Came(0)
+        }
     }
 }
 

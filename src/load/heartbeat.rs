@@ -3,6 +3,7 @@
 use super::exchange::{self, PUSHED, Unasked};
 use super::greeting::{self, Welcome};
 use super::pushed::Pushed;
+use super::response;
 use crate::conn::slab::ConnId;
 use crate::service::builtin::Builtin;
 use crate::service::{Context, Service, ServiceState};
@@ -242,27 +243,52 @@ impl Heartbeat {
         }
     }
 
-    /// Compares `bytes` with the answer that is awaited; returns how many of them it took.
-    fn compare(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> usize {
+    /// Compares `bytes` with the answer that is awaited; returns how many of them it took, none if that
+    /// cannot be said yet.
+    fn compare(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
         let service = Builtin::of_tag(conn.tag());
+        if service == Builtin::Http {
+            return self.judge(conn, client, bytes);
+        }
         let answer = exchange::answer(service, conn.id().index(), client.due_us);
         let missing = answer.get(usize::from(client.matched)..).unwrap_or_default();
         let len = missing.len().min(bytes.len());
         if !client.awaiting || missing[..len] != bytes[..len] {
             self.wrong += 1;
             self.settle(client);
-            return bytes.len();
+            return Some(bytes.len());
         }
         client.matched += u8::try_from(len).unwrap_or(0);
         if usize::from(client.matched) == answer.len() {
             client.matched = 0;
-            self.settle(client);
-            self.answered += 1;
-            let latency_us = client.latency_us(conn.now());
-            self.latency.saturating_record(latency_us);
-            self.pushed.note_answer(latency_us, conn.now());
+            self.answer(client, conn.now());
         }
-        len
+        Some(len)
+    }
+
+    /// The same for an answer of HTTP's, which is taken when it is whole.
+    fn judge(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
+        match response::judge(bytes) {
+            Welcome::Wait if client.awaiting => None,
+            Welcome::Came(len) if client.awaiting => {
+                self.answer(client, conn.now());
+                Some(len)
+            }
+            _ => {
+                self.wrong += 1;
+                self.settle(client);
+                Some(bytes.len())
+            }
+        }
+    }
+
+    /// The answer has come, and is the right one.
+    fn answer(&mut self, client: &mut Client, now: Instant) {
+        self.settle(client);
+        self.answered += 1;
+        let latency_us = client.latency_us(now);
+        self.latency.saturating_record(latency_us);
+        self.pushed.note_answer(latency_us, now);
     }
 }
 
@@ -288,10 +314,10 @@ impl Service for Heartbeat {
                     Some(self.take_pushed(&mut client, rest, conn.now()))
                 }
                 (true, 0) => match self.reply(conn, rest) {
-                    Some(0) => Some(self.compare(conn, &mut client, rest)),
+                    Some(0) => self.compare(conn, &mut client, rest),
                     replied => replied,
                 },
-                (true, _) => Some(self.compare(conn, &mut client, rest)),
+                (true, _) => self.compare(conn, &mut client, rest),
             };
             match step {
                 Some(len) => taken += len,

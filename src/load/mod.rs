@@ -17,6 +17,7 @@ mod opening;
 pub mod plan;
 pub mod progress;
 pub mod pushed;
+mod response;
 mod round;
 pub mod sources;
 mod sweep;

@@ -7,15 +7,19 @@
 use super::discard::Discard;
 use super::dubbo::{self, Dubbo};
 use super::echo::Echo;
+use super::http::{self, Files, Http, NoFiles};
 use super::line::{self, Line};
 use super::mqtt::{self, Mqtt};
+use super::periods::Heartbeat;
 use super::settings::{BadSetting, Settings};
+use super::silence;
 use super::ws::{self, WebSocket};
 use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::addr::Secret;
+use core::convert::Infallible;
 use core::fmt;
 use core::str::FromStr;
 
@@ -29,6 +33,8 @@ pub enum Builtin {
     Discard,
     /// See [`mod@line`].
     Line,
+    /// See [`mod@http`].
+    Http,
     /// See [`ws`].
     Ws,
     /// See [`dubbo`].
@@ -39,10 +45,11 @@ pub enum Builtin {
 
 impl Builtin {
     /// All built-in services.
-    pub const ALL: [Builtin; 6] = [
+    pub const ALL: [Builtin; 7] = [
         Builtin::Echo,
         Builtin::Discard,
         Builtin::Line,
+        Builtin::Http,
         Builtin::Ws,
         Builtin::Dubbo,
         Builtin::Mqtt,
@@ -54,6 +61,7 @@ impl Builtin {
             Builtin::Echo => "echo",
             Builtin::Discard => "discard",
             Builtin::Line => "line",
+            Builtin::Http => "http",
             Builtin::Ws => "ws",
             Builtin::Dubbo => "dubbo",
             Builtin::Mqtt => "mqtt",
@@ -72,10 +80,16 @@ impl Builtin {
         match self {
             Builtin::Echo | Builtin::Discard => &[],
             Builtin::Line => line::KEYS,
+            Builtin::Http => http::KEYS,
             Builtin::Ws => ws::KEYS,
             Builtin::Dubbo => dubbo::KEYS,
             Builtin::Mqtt => mqtt::KEYS,
         }
+    }
+
+    /// Whether it holds connections through balancers of HTTP.
+    pub const fn is_over_http(self) -> bool {
+        matches!(self, Builtin::Ws)
     }
 
     /// The service's place in [`Builtin::ALL`]: its tag with [`Builtins::default`].
@@ -117,6 +131,7 @@ pub enum Setup {
     Echo,
     Discard,
     Line(line::Setup),
+    Http(http::Setup),
     Ws(ws::Setup),
     Dubbo(dubbo::Setup),
     Mqtt(mqtt::Setup),
@@ -133,6 +148,7 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::parse(settings)?),
+            Builtin::Http => Setup::Http(http::Setup::parse(settings)?),
             Builtin::Ws => Setup::Ws(ws::Setup::parse(settings)?),
             Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::parse(settings)?),
             Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::parse(settings)?),
@@ -145,9 +161,33 @@ impl Setup {
             Builtin::Echo => Setup::Echo,
             Builtin::Discard => Setup::Discard,
             Builtin::Line => Setup::Line(line::Setup::default()),
+            Builtin::Http => Setup::Http(http::Setup::default()),
             Builtin::Ws => Setup::Ws(ws::Setup::default()),
             Builtin::Dubbo => Setup::Dubbo(dubbo::Setup::default()),
             Builtin::Mqtt => Setup::Mqtt(mqtt::Setup::default()),
+        }
+    }
+
+    /// What the service does about silent peers.
+    pub fn heartbeat(&self) -> Heartbeat {
+        let heard = |period: Duration, silence_max| Heartbeat::Heard { period, silence_max };
+        let asked = |period: Duration| Heartbeat::Asked {
+            period,
+            silence_max: period.saturating_mul(silence::PERIODS),
+        };
+        match self {
+            Setup::Echo | Setup::Discard => Heartbeat::Off,
+            Setup::Line(setup) => setup.heartbeat.map_or(Heartbeat::Off, |period| {
+                heard(period, period.saturating_mul(line::MISSED_MAX))
+            }),
+            // An idle timeout ends what is idle, alive or not; what peers send is for them to choose.
+            Setup::Http(setup) => setup.idle_timeout.map_or(Heartbeat::Off, |_| Heartbeat::Chosen),
+            Setup::Ws(setup) => setup.heartbeat.map_or(Heartbeat::Off, asked),
+            Setup::Dubbo(setup) => setup.heartbeat.map_or(Heartbeat::Off, asked),
+            // MQTT-3.1.2-22: one and a half times the keep alive.
+            Setup::Mqtt(setup) => setup
+                .keep_alive_max()
+                .map_or(Heartbeat::Chosen, |period| heard(period, period * 3 / 2)),
         }
     }
 
@@ -157,6 +197,7 @@ impl Setup {
             Setup::Echo => Builtin::Echo,
             Setup::Discard => Builtin::Discard,
             Setup::Line(_) => Builtin::Line,
+            Setup::Http(_) => Builtin::Http,
             Setup::Ws(_) => Builtin::Ws,
             Setup::Dubbo(_) => Builtin::Dubbo,
             Setup::Mqtt(_) => Builtin::Mqtt,
@@ -169,21 +210,27 @@ enum Instance {
     Echo(Echo),
     Discard(Discard),
     Line(Line),
+    Http(Box<Http>),
     Ws(WebSocket),
     Dubbo(Dubbo),
     Mqtt(Box<Mqtt>),
 }
 
 impl Instance {
-    fn new(setup: &Setup, secret: Secret) -> Instance {
-        match setup {
+    fn new<E>(
+        setup: &Setup,
+        secret: Secret,
+        files: impl FnOnce(&http::Setup) -> Result<Box<dyn Files + Send>, E>,
+    ) -> Result<Instance, E> {
+        Ok(match setup {
             Setup::Echo => Instance::Echo(Echo),
             Setup::Discard => Instance::Discard(Discard),
             Setup::Line(setup) => Instance::Line(Line::new(setup)),
+            Setup::Http(setup) => Instance::Http(Box::new(Http::new(setup, files(setup)?))),
             Setup::Ws(setup) => Instance::Ws(WebSocket::new(setup)),
             Setup::Dubbo(setup) => Instance::Dubbo(Dubbo::new(setup)),
             Setup::Mqtt(setup) => Instance::Mqtt(Box::new(Mqtt::new(setup.policy(), secret))),
-        }
+        })
     }
 
     fn service(&mut self) -> &mut dyn Service {
@@ -191,6 +238,7 @@ impl Instance {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
+            Instance::Http(http) => &mut **http,
             Instance::Ws(ws) => ws,
             Instance::Dubbo(dubbo) => dubbo,
             Instance::Mqtt(mqtt) => &mut **mqtt,
@@ -202,6 +250,7 @@ impl Instance {
             Instance::Echo(echo) => echo,
             Instance::Discard(discard) => discard,
             Instance::Line(line) => line,
+            Instance::Http(http) => &**http,
             Instance::Ws(ws) => ws,
             Instance::Dubbo(dubbo) => dubbo,
             Instance::Mqtt(mqtt) => &**mqtt,
@@ -213,10 +262,29 @@ impl Instance {
 pub struct Builtins(Vec<Instance>);
 
 impl Builtins {
-    /// Services for the tags 0, 1 and so on; at most 256 are ever asked. `secret` keys the hashes of what
-    /// peers choose.
+    /// Services for the tags 0, 1 and so on, without files; at most 256 are ever asked. `secret` keys the
+    /// hashes of what peers choose.
     pub fn new<'a>(setups: impl IntoIterator<Item = &'a Setup>, secret: Secret) -> Builtins {
-        Builtins(setups.into_iter().map(|setup| Instance::new(setup, secret)).collect())
+        let none =
+            |_: &http::Setup| Ok::<_, Infallible>(Box::new(NoFiles) as Box<dyn Files + Send>);
+        match Builtins::with_files(setups, secret, none) {
+            Ok(builtins) => builtins,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The same, with what `files` opens for those that serve some.
+    ///
+    /// # Errors
+    ///
+    /// Those of `files`.
+    pub fn with_files<'a, E>(
+        setups: impl IntoIterator<Item = &'a Setup>,
+        secret: Secret,
+        mut files: impl FnMut(&http::Setup) -> Result<Box<dyn Files + Send>, E>,
+    ) -> Result<Builtins, E> {
+        let instances = setups.into_iter().map(|setup| Instance::new(setup, secret, &mut files));
+        Ok(Builtins(instances.collect::<Result<_, E>>()?))
     }
 
     fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
@@ -294,5 +362,9 @@ impl Service for Builtins {
 
     fn receive_window(&self, tag: u8) -> u16 {
         self.shared(tag).map_or(RECEIVE_WINDOW, |service| service.receive_window(tag))
+    }
+
+    fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        self.0.iter().for_each(|instance| instance.shared().events(tell));
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Answer {
     pub(crate) written: usize,
     /// The FIN is to follow.
     pub(crate) closing: bool,
+    /// What the peer still sends is to be taken and forgotten.
+    pub(crate) lingering: bool,
     /// Why this host closes, if the service says so.
     pub(crate) reason: Option<CloseReason>,
     /// The connection is to be reset at once; [`Answer::closing`] is set too.
@@ -90,6 +92,24 @@ impl Context<'_> {
         self.output[start..start + len].copy_from_slice(&bytes[..len]);
         self.answer.written += len;
         len
+    }
+
+    /// Sends what `write` writes into the room, of which it gets `most` bytes at most; returns how many
+    /// bytes that were.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`; nothing is sent then.
+    pub fn send_with<E>(
+        &mut self,
+        most: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let len = most.min(self.room());
+        let start = self.answer.written;
+        let written = write(&mut self.output[start..start + len])?.min(len);
+        self.answer.written += written;
+        Ok(written)
     }
 
     /// Asks for [`super::Service::on_room`] when there is room again: for what is longer than
@@ -167,6 +187,14 @@ impl Context<'_> {
     /// with a reset.
     pub fn close(&mut self) {
         self.answer.closing = true;
+    }
+
+    /// Closes as [`Context::close`] does, but what the peer still sends is taken and forgotten, until it
+    /// closes too, or for a minute: a reset could reach it before it has read what was sent (RFC 9112
+    /// section 9.6).
+    pub fn close_and_linger(&mut self) {
+        self.answer.lingering = true;
+        self.close();
     }
 
     /// Closes as [`Context::close`] does, and has the end counted under `reason`, however the peer

@@ -9,10 +9,12 @@
 //! - [`settings`]: what the query of a `--listen` URL sets
 //! - [`mod@echo`], [`discard`]: what comes is sent back, or forgotten
 //! - [`mod@line`]: the heartbeat of lines: `PING` and `PONG`
+//! - [`http`]: HTTP/1.0 and 1.1: files and a health check
 //! - [`mod@mqtt`]: a server of MQTT 3.1.1 and 5.0
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
 //! - [`by_hand`]: for tests: a connection without an engine
+//! - [`periods`]: whether keepalive and heartbeats complement each other
 
 pub mod builtin;
 pub mod by_hand;
@@ -20,8 +22,10 @@ mod context;
 pub mod discard;
 pub mod dubbo;
 pub mod echo;
+pub mod http;
 pub mod line;
 pub mod mqtt;
+pub mod periods;
 pub mod settings;
 pub mod silence;
 pub mod ws;
@@ -76,6 +80,11 @@ pub trait Service {
     /// The connection has ended. This is the last call for `id`.
     fn on_close(&mut self, id: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
         let _ = (id, tag, state, reason);
+    }
+
+    /// Says what happened on the connections so far, each event by its name and how often it did.
+    fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        let _ = tell;
     }
 
     /// When [`Service::on_turn`] is to be called, if it is. It is asked after every piece of work.

@@ -24,6 +24,12 @@ impl Clock {
         self.start_unix + self.start.elapsed()
     }
 
+    /// Seconds since 1970, by the system's clock as it is set now.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where the clock is read")]
+    pub fn unix_secs() -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
     /// The time since the clock was started.
     pub fn now(&self) -> Instant {
         let nanos = self.start.elapsed().as_nanos();

@@ -8,9 +8,11 @@
 //! - [`affinity`]: which processor a thread runs on
 //! - [`host`]: an interface, with a shard for each of its queues
 //! - [`secrets`]: random keys
+//! - [`directory`]: files for the HTTP service
 
 pub mod affinity;
 pub mod clock;
+pub mod directory;
 pub mod host;
 pub mod mailbox;
 pub mod secrets;
@@ -24,6 +26,7 @@ use crate::service::Service;
 use crate::time::{Duration, Instant};
 use clock::Clock;
 use mailbox::{Handle, Mailbox};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -94,6 +97,8 @@ pub struct Snapshot {
     pub engine: Counters,
     /// The link's counters.
     pub link: LinkStats,
+    /// What the service says that happened, by name; what did not happen is left out.
+    pub service: BTreeMap<&'static str, u64>,
 }
 
 impl Snapshot {
@@ -101,6 +106,15 @@ impl Snapshot {
     pub fn add(&mut self, other: &Snapshot) {
         self.engine.add(&other.engine);
         self.link.add(&other.link);
+        other.service.iter().for_each(|(name, count)| self.add_event(name, *count));
+    }
+}
+
+impl Snapshot {
+    fn add_event(&mut self, name: &'static str, count: u64) {
+        if count > 0 {
+            *self.service.entry(name).or_default() += count;
+        }
     }
 }
 
@@ -244,6 +258,9 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot { engine: self.engine.counters(), link: self.link.stats() }
+        let (engine, link) = (self.engine.counters(), self.link.stats());
+        let mut snapshot = Snapshot { engine, link, service: BTreeMap::new() };
+        self.engine.service().events(&mut |name, count| snapshot.add_event(name, count));
+        snapshot
     }
 }

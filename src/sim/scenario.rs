@@ -297,6 +297,7 @@ fn words(service: Builtin, len: usize, ending: Ending, random: &mut Random) -> (
             (bytes.clone(), bytes)
         }
         Builtin::Discard => (noise(random, len), Vec::new()),
+        Builtin::Http => unreachable!("no talk is about it"),
         Builtin::Line => {
             let mut request = Vec::new();
             while request.len() < len {

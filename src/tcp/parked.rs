@@ -4,7 +4,7 @@
 //! takes segments that begin at or before RCV.NXT. What comes early only [`super::promoted`] keeps;
 //! without it, it is not acknowledged, so the peer sends it again.
 
-use crate::conn::record::{Conn, State};
+use crate::conn::record::{Conn, LINGERS, State};
 use crate::drops::DropReason;
 use crate::wire::packet::Segment;
 use crate::wire::seq::SeqNumber;
@@ -188,7 +188,8 @@ fn take(conn: &Conn, rcv_wnd: u16, segment: &Segment, newest: bool) -> Verdict {
     let (start, len) = (segment.payload.start + had as u16, fits as u16);
     accept.payload = start..start + len;
     accept.fin = segment.flags.fin && accept.payload.end == segment.payload.end;
-    if len > 0 && matches!(conn.state, State::FinWait1 | State::FinWait2) {
+    let is_closed = matches!(conn.state, State::FinWait1 | State::FinWait2);
+    if len > 0 && is_closed && !conn.has(LINGERS) {
         // RFC 1122 section 4.2.2.13: the service has closed and will not read; a reset says so.
         return Verdict::Abort;
     }

@@ -13,7 +13,7 @@ use crate::capture::TempDir;
 use crate::demo::{assert_schema, errors, whole};
 use crate::network::{CLIENT_INTERFACE, Network, SERVER_INTERFACE, wait_for};
 use crate::refusals::assert_refused;
-use crate::server::{Server, TENMIL};
+use crate::server::{DEFAULT_ARGS, Server, TENMIL};
 
 /// A run in the clients' namespace, whose summary goes to a file.
 pub(crate) struct Load {
@@ -103,18 +103,19 @@ impl Ended {
 fn every_service_is_loaded_in_both_families() {
     let test = "every_service_is_loaded_in_both_families";
     let Some(network) = Network::make(test, &[]) else { return };
-    let mut server = Server::start(&network);
+    let more = ["http://10.77.0.1:80", "ws://10.77.0.1:81", "dubbo://10.77.0.1:20880"];
+    let mut server = Server::start_with(&network, &[DEFAULT_ARGS, &more].concat());
     let args = ["--source", "10.77.16.0/24", "fd77::1:0/112", "--target", "line://10.77.0.1:7000"];
-    let more = ["echo://[fd77::1]:7", "discard://10.77.0.1:9", "line://[fd77::1]:7000"];
-    let times = ["--connections", "400", "--heartbeat", "1s", "--hold", "2s"];
-    let ended = Load::start(&network, "load", &[&args[..], &more, &times].concat()).wait();
-    // Two on each, but for the quarter that goes to discard.
-    ended.assert_clean(400, 600);
+    let old = ["echo://[fd77::1]:7", "discard://10.77.0.1:9", "line://[fd77::1]:7000"];
+    let times = ["--connections", "700", "--heartbeat", "1s", "--hold", "2s"];
+    let ended = Load::start(&network, "load", &[&args[..], &old, &more, &times].concat()).wait();
+    // Two on each, but for the seventh that goes to discard.
+    ended.assert_clean(700, 1_200);
     assert_eq!(ended.summary["link"], "interface");
     assert!(ended.summary["cpu"]["server_seconds"].is_null());
     let status = server.wait_until("no connection", |status| status.connections == 0);
     let closed: Vec<_> = status.closed.iter().map(|(name, n)| (name.as_str(), *n)).collect();
-    assert_eq!(closed, [("closed_by_peer", 400)], "all in order, the clients first");
+    assert_eq!(closed, [("closed_by_peer", 700)], "all in order, the clients first");
     server.stop();
 }
 
@@ -149,13 +150,7 @@ fn a_server_of_the_kernels_is_loaded_too() {
     let Some(network) = Network::make(test, &["python3"]) else { return };
     network.ip_server("addr add 10.77.0.1/16 dev tm-server0");
     network.ip_server("addr add 10.99.0.1/32 dev lo");
-    let mut echo = network.in_server(|| {
-        let mut command = Command::new("python3");
-        command.args(["-c", ECHO]).stdin(Stdio::null()).stdout(Stdio::piped());
-        command.spawn().expect("python3 runs")
-    });
-    let mut said = [0; 9];
-    echo.stdout.as_mut().expect("it is piped").read_exact(&mut said).expect("it listens");
+    let mut echo = start_python(&network, ECHO);
     let args = ["--source", "10.77.16.0/24", "--connections", "300", "--half-open-max", "64"];
     let times = ["--heartbeat", "1s", "--hold", "2s", "--target"];
     // On the link, and behind a router.
@@ -167,6 +162,53 @@ fn a_server_of_the_kernels_is_loaded_too() {
     }
     let _ = echo.kill();
     let _ = echo.wait();
+}
+
+/// Python's own server, with a health check.
+const HTTP: &str = r#"
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        well = self.path == "/healthz" and self.headers["Host"]
+        self.send_response(200 if well else 404)
+        self.send_header("Content-Length", "3")
+        self.end_headers()
+        self.wfile.write(b"ok\n")
+    def log_message(self, *_): pass
+server = ThreadingHTTPServer(("", 80), Handler, bind_and_activate=False)
+server.request_queue_size = 512
+server.server_bind()
+server.server_activate()
+print("listening", flush=True)
+server.serve_forever()
+"#;
+
+#[test]
+fn a_web_server_of_pythons_is_asked_how_it_is() {
+    let test = "a_web_server_of_pythons_is_asked_how_it_is";
+    let Some(network) = Network::make(test, &["python3"]) else { return };
+    network.ip_server("addr add 10.77.0.1/16 dev tm-server0");
+    let mut server = start_python(&network, HTTP);
+    let args =
+        ["--source", "10.77.16.0/24", "--connections", "40", "--target", "http://10.77.0.1:80"];
+    let times = ["--heartbeat", "1s", "--hold", "2s"];
+    let ended = Load::start(&network, "web", &[&args[..], &times].concat()).wait();
+    ended.assert_clean(40, 80);
+    let _ = server.kill();
+    let _ = server.wait();
+}
+
+/// Runs a server at the server's end that says when it listens.
+fn start_python(network: &Network, script: &str) -> Child {
+    let mut server = network.in_server(|| {
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.spawn().expect("python3 runs")
+    });
+    let mut said = [0; 9];
+    server.stdout.as_mut().expect("it is piped").read_exact(&mut said).expect("it listens");
+    server
 }
 
 #[test]

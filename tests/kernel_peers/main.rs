@@ -1,6 +1,6 @@
 //! The real program against Linux's own TCP: `tenmil serve` and `tenmil demo` on veth pairs in
-//! network namespaces of the test's own, and clients that are kernel sockets, `ping`, `nc` and
-//! Python. Every answer is checked byte for byte.
+//! network namespaces of the test's own, and clients that are kernel sockets, `ping`, `nc`, `curl`,
+//! `wrk` and Python. Every answer is checked byte for byte.
 //!
 //! Each test makes its own network and takes it down, so they run in parallel. They need root;
 //! without it they say SKIPPED, or fail if TENMIL_REQUIRE_PRIVILEGED=1.
@@ -25,6 +25,7 @@ mod endings;
 mod flood;
 mod frames;
 mod hostile;
+mod http;
 mod limits;
 mod load;
 mod lossy;

@@ -168,11 +168,24 @@ impl Server {
         kill_process(pid, signal).expect("it is our child");
     }
 
-    /// Waits for the end, and returns the status and what stands on stderr.
+    /// Waits for the end, and returns the status and what stands on stderr, but for warnings about
+    /// the periods of listeners.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let child = &mut self.child;
         let status = wait_for("the server's end", || child.try_wait().expect("it is our child"));
-        (status, self.said())
+        let said = self.said();
+        (status, said.split_inclusive('\n').filter(|line| !is_about_periods(line)).collect())
+    }
+
+    /// Stops it as [`Server::stop`] does, and returns its warnings about the periods of listeners.
+    #[track_caller]
+    pub(crate) fn stop_with_warnings(mut self) -> Vec<String> {
+        self.signal(Signal::TERM);
+        let child = &mut self.child;
+        let status = wait_for("the server's end", || child.try_wait().expect("it is our child"));
+        let said = self.said();
+        assert!(status.success() && said.lines().all(is_about_periods), "{said}");
+        said.lines().map(str::to_owned).collect()
     }
 
     /// Stops it with SIGTERM, which must be orderly: exit 0, and nothing on stderr.
@@ -198,6 +211,11 @@ impl Drop for Server {
             eprintln!("the server said: {:?} {:?} {said}", self.announced, self.newest);
         }
     }
+}
+
+/// Whether a line warns about the periods of a listener, which it names.
+fn is_about_periods(line: &str) -> bool {
+    line.starts_with("tenmil: warning: ") && line.contains("://")
 }
 
 impl Status {

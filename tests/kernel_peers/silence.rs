@@ -10,6 +10,33 @@ use crate::network::{Network, PATIENCE};
 use crate::server::Server;
 
 #[test]
+fn periods_that_do_not_complement_each_other_are_warned_of() {
+    let test = "periods_that_do_not_complement_each_other_are_warned_of";
+    let Some(network) = Network::make(test, &[]) else { return };
+    let flags = ["--address", "10.77.0.1/16", "--keepalive-time", "2h", "--listen"];
+    let slow = ["echo://10.77.0.1:7", "discard://10.77.0.1:9"];
+    let rest = [
+        "line://10.77.0.1:7000?heartbeat=1m",
+        "line://10.77.0.1:7001?heartbeat=1m&keepalive-time=10s",
+        "line://10.77.0.1:7002?heartbeat=1m&keepalive-time=90s",
+        "discard://10.77.0.1:90?keepalive=off",
+    ];
+    let mut server = Server::start_with(&network, &[&flags[..], &slow, &rest].concat());
+    drop(server.next_status());
+    let warned = server.stop_with_warnings();
+    let [forgotten, never, doubles, lost] = &warned[..] else { panic!("four lines: {warned:?}") };
+    for (line, listener, words) in [
+        (forgotten, "echo://10.77.0.1:7 and 1 more: ", ["silent for 2h", "Azure", "(5m 50s)"]),
+        (never, "line://10.77.0.1:7000: ", ["never probes", "after 2h", "3m without"]),
+        (doubles, "line://10.77.0.1:7001: ", ["doubles the traffic", "5 probes", "1m apart"]),
+        (lost, "discard://10.77.0.1:90: ", ["neither", "keepalive", "for ever"]),
+    ] {
+        assert!(line.starts_with(&format!("tenmil: warning: {listener}")), "{line}");
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    }
+}
+
+#[test]
 fn a_client_that_hangs_is_reset_after_three_periods_and_others_are_not() {
     let test = "a_client_that_hangs_is_reset_after_three_periods_and_others_are_not";
     let Some(network) = Network::make(test, &[]) else { return };

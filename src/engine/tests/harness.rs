@@ -36,7 +36,9 @@ pub(super) fn config() -> Config {
     config.flights_max = 64;
     // What records do by themselves; see `promotion` for the rest.
     config.promoted_max = 0;
-    for (port, service) in [(7, Builtin::Echo), (9, Builtin::Discard), (7000, Builtin::Line)] {
+    let services =
+        [(7, Builtin::Echo), (9, Builtin::Discard), (7000, Builtin::Line), (80, Builtin::Http)];
+    for (port, service) in services {
         for addr in ["10.77.0.1", "[fd77::1]"] {
             let endpoint = endpoint(&format!("{addr}:{port}"));
             config.listeners.push(Listener { endpoint, tag: service.tag(), profile: None });

@@ -6,6 +6,7 @@
 //! - `closing`: both close orders; `time_wait`; `attack`: blind and forged segments
 //! - `icmp`: errors that routers report, true and forged
 //! - `keepalive`: silent peers, and the user timeout
+//! - `accept_rate`: who is let in when all come at once
 //! - `limits`: everything that can be full; `eviction`: who then gives way; `cookies`: floods of SYNs
 //! - `prefixes`: connections for each prefix
 //! - `gateways`: peers off the link; `paths`: changed hardware addresses; `claims`: own addresses
@@ -17,9 +18,11 @@
 //! - `simultaneous`: SYNs that cross
 //! - `protocols`: WebSocket and Dubbo, cut by segments, pushed to and silent
 //! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
+//! - `invitations`: what services have each other do; `mqtt`: one that does
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of the tests' own making")]
 
+mod accept_rate;
 mod active;
 mod attack;
 mod broadcast;
@@ -30,12 +33,16 @@ mod control;
 mod cookies;
 mod data;
 mod eviction;
+mod files;
 mod gateways;
 mod harness;
 mod icmp;
+mod invitations;
 mod keepalive;
 mod limits;
+mod lingering;
 mod lost;
+mod mqtt;
 mod passive;
 mod paths;
 mod peer;

@@ -37,7 +37,7 @@ use super::settings::{BadSetting, Settings};
 use super::{Context, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::addr::Secret;
 use codec::acknowledgment::{PINGREQ, PINGRESP};
 use codec::frame::{self, Frame};
@@ -343,6 +343,12 @@ impl Setup {
                 u32::try_from(seconds(value)?).ok()
             })?;
         Ok(Setup { keep_alive_s_max: keep_alive.unwrap_or(0), session_expiry_s_max })
+    }
+
+    /// The longest keep alive that clients of 5.0 are held to, if there is a limit.
+    pub fn keep_alive_max(&self) -> Option<Duration> {
+        let seconds = u64::from(self.keep_alive_s_max);
+        (seconds > 0).then_some(Duration::from_secs(seconds))
     }
 
     /// The policy that it stands for.

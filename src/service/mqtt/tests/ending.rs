@@ -15,10 +15,13 @@ fn will() -> Vec<u8> {
     publish(V5, "w", "gone")
 }
 
+/// What it is called, and how a connection comes to it.
+type Ending = (&'static str, fn(&mut World, usize));
+
 #[test]
 fn a_will_is_published_however_the_connection_ends_but_after_a_disconnect() {
     for version in [V311, V5] {
-        let endings: [(&str, fn(&mut World, usize)); 6] = [
+        let endings: [Ending; 6] = [
             ("vanished", |world, peer| world.lose(peer)),
             ("closed", |world, peer| world.call(peer, Event::PeerClose)),
             ("malformed", |world, peer| world.send(peer, b"\x00")),

@@ -115,6 +115,7 @@ fn an_idle_client_takes_little() {
     }
     let usage = world.mqtt.usage();
     assert_eq!((usage.sessions, usage.subscriptions), (1_000, 1_000));
+    println!("{} bytes a session", usage.bytes_per_session());
     assert!(usage.bytes_per_session() < 320, "{}", usage.bytes_per_session());
     for peer in 0..1_000 {
         world.lose(peer);
