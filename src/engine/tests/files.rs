@@ -3,19 +3,27 @@
 use super::*;
 use crate::engine::config::Config;
 use crate::service::builtin::{Builtin, Builtins, Setup};
-use crate::service::http::Files;
 use crate::service::http::memory_files::MemoryFiles;
+use crate::service::http::{self, Files};
 use crate::time::Duration;
 use crate::wire::addr::Secret;
 use core::convert::Infallible;
 
 const LEN: usize = 100_000;
 
+const HOUR: Duration = Duration::from_secs(3_600);
+
 /// A host that serves a file of these bytes.
 fn serving(config: Config, bytes: &[u8]) -> Host<Builtins> {
     let files = MemoryFiles::new(&[("file", bytes)]);
     let open = |_: &_| Ok::<_, Infallible>(Box::new(files.clone()) as Box<dyn Files + Send>);
-    let Ok(builtins) = Builtins::with_files(&Builtin::ALL.map(Setup::of), Secret([5; 16]), open);
+    // However often the same segment is lost, nobody gives up.
+    let patient = http::Setup { request_timeout: HOUR, ..http::Setup::default() };
+    let setups = Builtin::ALL.map(|service| match service {
+        Builtin::Http => Setup::Http(patient.clone()),
+        other => Setup::of(other),
+    });
+    let Ok(builtins) = Builtins::with_files(&setups, Secret([5; 16]), open);
     Host::new(config, builtins)
 }
 
@@ -23,7 +31,7 @@ fn serving(config: Config, bytes: &[u8]) -> Host<Builtins> {
 fn a_file_arrives_whole_however_many_frames_are_lost() {
     let bytes: Vec<u8> = (0..LEN).map(|at| (at * 31 + at / 251) as u8).collect();
     let sockets = Config { promoted_max: 2, ..config() };
-    let seeds = (0..10).flat_map(|seed| [(seed, config()), (seed, sockets.clone())]);
+    let seeds = (0..10_u64).flat_map(|seed| [(seed, config()), (seed, sockets.clone())]);
     for (seed, config) in seeds {
         // A linear congruence is random enough.
         let mut number = seed;
@@ -51,7 +59,7 @@ fn a_file_arrives_whole_however_many_frames_are_lost() {
             if arrives() {
                 seen = peer.tell(&mut host, ACK, b"");
             }
-            assert!(host.now.since(began) < Duration::from_secs(3_600), "{} bytes", got.len());
+            assert!(host.now.since(began) < HOUR, "{} bytes", got.len());
         }
         assert!(got.ends_with(&bytes) && got.len() < LEN + 512, "{} bytes", got.len());
         let seen = peer.tell(&mut host, FIN, b"");
