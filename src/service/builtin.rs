@@ -180,8 +180,9 @@ impl Setup {
             Setup::Line(setup) => setup.heartbeat.map_or(Heartbeat::Off, |period| {
                 heard(period, period.saturating_mul(line::MISSED_MAX))
             }),
-            // An idle timeout ends what is idle, alive or not; what peers send is for them to choose.
-            Setup::Http(setup) => setup.idle_timeout.map_or(Heartbeat::Off, |_| Heartbeat::Chosen),
+            Setup::Http(setup) => setup
+                .idle_timeout
+                .map_or(Heartbeat::Off, |silence_max| Heartbeat::Ended { silence_max }),
             Setup::Ws(setup) => setup.heartbeat.map_or(Heartbeat::Off, asked),
             Setup::Dubbo(setup) => setup.heartbeat.map_or(Heartbeat::Off, asked),
             // MQTT-3.1.2-22: one and a half times the keep alive.

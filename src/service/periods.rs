@@ -29,6 +29,11 @@ pub enum Heartbeat {
     },
     /// The peer chooses a period when it connects, and may choose none.
     Chosen,
+    /// Whoever asks for nothing is not kept: an idle timeout, for peers that are there too.
+    Ended {
+        /// The silence that ends the connection.
+        silence_max: Duration,
+    },
 }
 
 impl Heartbeat {
@@ -36,7 +41,15 @@ impl Heartbeat {
     const fn period(&self) -> Option<Duration> {
         match self {
             Heartbeat::Heard { period, .. } | Heartbeat::Asked { period, .. } => Some(*period),
-            Heartbeat::Off | Heartbeat::Chosen => None,
+            Heartbeat::Off | Heartbeat::Chosen | Heartbeat::Ended { .. } => None,
+        }
+    }
+
+    /// How long an idle connection is silent at most, if that is limited.
+    const fn silence(&self) -> Option<Duration> {
+        match self {
+            Heartbeat::Ended { silence_max } => Some(*silence_max),
+            _ => self.period(),
         }
     }
 }
@@ -148,7 +161,7 @@ impl Periods {
                     user_timeout: profile.user_timeout,
                     may_choose: *heartbeat == Heartbeat::Chosen,
                 }),
-                Heartbeat::Heard { .. } | Heartbeat::Asked { .. } => None,
+                _ => None,
             };
             return lost
                 .into_iter()
@@ -185,7 +198,7 @@ impl Periods {
     }
 
     fn outlived(&self, probed: Option<Duration>) -> Option<Warning> {
-        let silence = probed.into_iter().chain(self.heartbeat.period()).min()?;
+        let silence = probed.into_iter().chain(self.heartbeat.silence()).min()?;
         let limits = limits(false, |limit| limit.after < silence);
         (!limits.is_empty()).then_some(Warning::Outlives { silence, limits })
     }
@@ -309,6 +322,8 @@ mod tests {
             (probing(179), heard(60)),
             (probing(30), asked(60)),
             (probing(59), asked(60)),
+            (off, Heartbeat::Ended { silence_max: secs(75) }),
+            (probing(7_200), Heartbeat::Ended { silence_max: secs(75) }),
         ] {
             assert_says(profile, heartbeat, &[]);
         }
@@ -370,6 +385,8 @@ mod tests {
         let rfc = "NATs as RFC 5382 asks for (2h 4m)";
         let all = forgotten("2h 4m 1s", &[azure, aws, google, rfc]);
         assert_says(probing(7_441), Heartbeat::Off, &[&all]);
+        let ended = Heartbeat::Ended { silence_max: secs(300) };
+        assert_says(linux, ended, &[&forgotten("5m", &[azure])]);
         // The faster one keeps the connection known.
         assert_says(probing(200), heard(300), &[]);
     }

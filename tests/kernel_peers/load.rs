@@ -27,7 +27,7 @@ pub(crate) struct Ended {
     /// Without what it said of its progress.
     stderr: String,
     stdout: String,
-    summary: Value,
+    pub(crate) summary: Value,
 }
 
 impl Load {

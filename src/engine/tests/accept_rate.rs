@@ -93,7 +93,7 @@ fn cookies_are_paced_and_what_they_bring_back_is_not() {
     let mut cookies = peers(1);
     host.now = host.now + Duration::from_millis(10);
     let first = &mut cookies[0];
-    first.seq = first.seq + 1_000;
+    first.seq += 1_000;
     first.syn(&mut host);
     assert_eq!(knock(&mut host, peers(3)[1..].to_vec()).len(), 2, "the pace is used up");
     assert_eq!(first.tell(&mut host, ACK, b""), []);
@@ -122,7 +122,7 @@ fn time_wait_stays_until_its_successor_is_let_in() {
     assert_eq!(host.state(), State::TimeWait);
     assert_eq!(knock(&mut host, peers(10)).len(), 1, "one place went to the old connection");
     let mut next = peer.clone();
-    next.seq = next.seq + 1_000_000;
+    next.seq += 1_000_000;
     assert_eq!(next.say(&mut host, SYN, next.seq, next.ack, b""), []);
     assert_eq!(host.dropped(DropReason::AcceptLimited), 2);
     assert_eq!(host.engine.counters().half_open, 9);
