@@ -2,6 +2,8 @@
 
 #[path = "common/allocations.rs"]
 mod allocations;
+#[path = "no_alloc/commands.rs"]
+mod commands;
 
 use allocations::allocations;
 use std::ops::Range;

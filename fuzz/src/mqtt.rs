@@ -283,10 +283,10 @@ fn connect(input: &mut Bytes<'_>, version: Version, at: usize) -> Vec<u8> {
     if version == Version::V5 {
         let properties =
             [&[0x11, 0, 0, 0, input.u8()][..], &[0x21, 0, 1 + input.u8() % 3]].concat();
-        body.push(properties.len() as u8);
+        body.push(u8::try_from(properties.len()).expect("eight"));
         body.extend_from_slice(&properties);
     }
-    body.extend_from_slice(&[0, 1, b'a' + (at + usize::from(input.bool())) as u8]);
+    body.extend_from_slice(&[0, 1, b"abcd"[at + usize::from(input.bool())]]);
     if flags & 4 != 0 {
         if version == Version::V5 {
             body.extend_from_slice(&[5, 0x18, 0, 0, 0, input.u8() % 20]);
@@ -340,6 +340,6 @@ fn topic(input: &mut Bytes<'_>) -> &'static [u8] {
 fn framed(first: u8, body: &[u8]) -> Vec<u8> {
     let mut header = codec::writer::Writer::new();
     header.u8(first);
-    header.varint(body.len() as u32);
+    header.varint(u32::try_from(body.len()).expect("it is short"));
     [header.bytes(), body].concat()
 }

@@ -20,7 +20,8 @@
 //! - `plain`: the same for what idle connections receive, the short way
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
 //! - `push`: what services and other threads send to connections
-//! - `promoted`: connections that a whole TCP socket carries for a while
+//! - `promoted`: connections that a whole TCP socket carries for a while; `promoted_timers`: when those have
+//!   something to do
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
 //! - `icmp`: errors about segments sent, carried out as `tcp` decided
 //! - `messages`: ARP, NDP, ICMP; `control`: the answers that smoltcp makes
@@ -49,6 +50,7 @@ mod output;
 mod paths;
 mod plain;
 mod promoted;
+mod promoted_timers;
 mod push;
 mod quota;
 mod segment;

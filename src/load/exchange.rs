@@ -79,7 +79,7 @@ pub fn request(service: Builtin, slot: u32, due_us: u32) -> Message {
     }
 }
 
-/// What must come back for that, to the byte; empty where that differs: see [`response`].
+/// What must come back for that, to the byte; empty where that differs: see `response`.
 pub fn answer(service: Builtin, slot: u32, due_us: u32) -> Message {
     match service {
         Builtin::Line => Message::of(&[PONG]),

@@ -259,8 +259,13 @@ impl Instance {
     }
 }
 
-/// Built-in services side by side: a connection's tag is the place of its service among them.
-pub struct Builtins(Vec<Instance>);
+/// Built-in services side by side, each on the connections with its own tag. Listeners of MQTT with the
+/// same settings are one server: their clients hear each other.
+pub struct Builtins {
+    instances: Vec<Instance>,
+    /// Which of them each tag is for.
+    places: Vec<usize>,
+}
 
 impl Builtins {
     /// Services for the tags 0, 1 and so on, without files; at most 256 are ever asked. `secret` keys the
@@ -284,16 +289,30 @@ impl Builtins {
         secret: Secret,
         mut files: impl FnMut(&http::Setup) -> Result<Box<dyn Files + Send>, E>,
     ) -> Result<Builtins, E> {
-        let instances = setups.into_iter().map(|setup| Instance::new(setup, secret, &mut files));
-        Ok(Builtins(instances.collect::<Result<_, E>>()?))
+        let mut builtins = Builtins { instances: Vec::new(), places: Vec::new() };
+        let mut servers: Vec<(&Setup, usize)> = Vec::new();
+        for setup in setups {
+            let server = servers.iter().find(|(other, _)| *other == setup);
+            let place = server.map_or(builtins.instances.len(), |(_, place)| *place);
+            if place == builtins.instances.len() {
+                builtins.instances.push(Instance::new(setup, secret, &mut files)?);
+                if setup.service() == Builtin::Mqtt {
+                    servers.push((setup, place));
+                }
+            }
+            builtins.places.push(place);
+        }
+        Ok(builtins)
     }
 
     fn service(&mut self, tag: u8) -> Option<&mut dyn Service> {
-        self.0.get_mut(usize::from(tag)).map(Instance::service)
+        let place = *self.places.get(usize::from(tag))?;
+        self.instances.get_mut(place).map(Instance::service)
     }
 
     fn shared(&self, tag: u8) -> Option<&dyn Service> {
-        self.0.get(usize::from(tag)).map(Instance::shared)
+        let place = *self.places.get(usize::from(tag))?;
+        self.instances.get(place).map(Instance::shared)
     }
 }
 
@@ -342,11 +361,11 @@ impl Service for Builtins {
     }
 
     fn next_turn(&self) -> Option<Instant> {
-        self.0.iter().filter_map(|instance| instance.shared().next_turn()).min()
+        self.instances.iter().filter_map(|instance| instance.shared().next_turn()).min()
     }
 
     fn on_turn(&mut self, turn: &mut Turn<'_>) {
-        for instance in &mut self.0 {
+        for instance in &mut self.instances {
             if instance.shared().next_turn().is_some_and(|at| at <= turn.now()) {
                 instance.service().on_turn(turn);
             }
@@ -366,6 +385,6 @@ impl Service for Builtins {
     }
 
     fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
-        self.0.iter().for_each(|instance| instance.shared().events(tell));
+        self.instances.iter().for_each(|instance| instance.shared().events(tell));
     }
 }

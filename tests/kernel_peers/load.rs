@@ -13,7 +13,7 @@ use crate::capture::TempDir;
 use crate::demo::{assert_schema, errors, whole};
 use crate::network::{CLIENT_INTERFACE, Network, SERVER_INTERFACE, wait_for};
 use crate::refusals::assert_refused;
-use crate::server::{DEFAULT_ARGS, Server, TENMIL};
+use crate::server::{DEFAULT_ARGS, Server, Status, TENMIL};
 
 /// A run in the clients' namespace, whose summary goes to a file.
 pub(crate) struct Load {
@@ -116,6 +116,20 @@ fn every_service_is_loaded_in_both_families() {
     let status = server.wait_until("no connection", |status| status.connections == 0);
     let closed: Vec<_> = status.closed.iter().map(|(name, n)| (name.as_str(), *n)).collect();
     assert_eq!(closed, [("closed_by_peer", 700)], "all in order, the clients first");
+    server.stop();
+}
+
+#[test]
+fn clients_of_mqtt_connect_and_ping() {
+    let Some(network) = Network::make("clients_of_mqtt_connect_and_ping", &[]) else { return };
+    let mut server = Server::start_with(&network, crate::mqtt::ARGS);
+    let args = ["--source", "10.77.16.0/24", "fd77::1:0/112", "--target", "mqtt://10.77.0.1:1883"];
+    let more = ["mqtt://[fd77::1]:1883", "--connections", "400", "--heartbeat", "1s"];
+    let ended = Load::start(&network, "load", &[&args[..], &more, &["--hold", "2s"]].concat());
+    ended.wait().assert_clean(400, 800);
+    let has_ended = |status: &Status| status.connections == 0 && !status.closed.is_empty();
+    let status = server.wait_until("no connection", has_ended);
+    assert_eq!(status.closed["closed_by_peer"], 400, "{status:?}");
     server.stop();
 }
 

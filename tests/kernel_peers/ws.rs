@@ -158,6 +158,9 @@ fn whoever_breaks_the_rules_is_told_and_closed() {
     assert_eq!(String::from_utf8_lossy(&told.stdout), Refusal::TooLarge.answer());
     let status = server.settled();
     assert_eq!(status.closed.get("protocol_error"), Some(&(12 + 6)), "{status:?}");
+    for (event, count) in [("ws_accepted", 12), ("ws_1002", 10), ("ws_400", 2), ("ws_431", 1)] {
+        assert_eq!(status.events.get(event), Some(&count), "{event}: {status:?}");
+    }
     server.stop();
 }
 

@@ -3,8 +3,9 @@
 use super::*;
 use crate::engine::config::Config;
 use crate::engine::locals::Listener;
-use crate::service::builtin::{Builtin, Builtins};
+use crate::service::builtin::{Builtin, Builtins, Setup};
 use crate::time::Duration;
+use crate::wire::addr::Secret;
 
 const SERVER: &str = "10.77.0.1:1883";
 
@@ -16,6 +17,25 @@ fn serving(promoted_max: u32) -> Host<Builtins> {
         profile: None,
     });
     Host::new(config, Builtins::default())
+}
+
+#[test]
+fn listeners_with_the_same_settings_are_one_server() {
+    let setups = [Builtin::Mqtt, Builtin::Mqtt].map(Setup::of);
+    let mut config = Config { promoted_max: 0, ..config() };
+    config.listeners = [(SERVER, 0), ("10.77.0.1:1884", 1)]
+        .map(|(at, tag)| Listener { endpoint: endpoint(at), tag, profile: None })
+        .to_vec();
+    let mut host = Host::new(config, Builtins::new(&setups, Secret([3; 16])));
+    let mut clients = vec![Client::connect(&mut host, 0, CLEAN)];
+    talk(&mut host, &mut clients, 0, SUBSCRIBE);
+    assert_eq!(clients[0].take(), SUBACK);
+    let mut peer = Peer::to("10.77.0.1:1884", 40_001);
+    peer.open(&mut host);
+    clients.push(Client { peer, received: Vec::new() });
+    talk(&mut host, &mut clients, 1, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01z");
+    talk(&mut host, &mut clients, 1, b"\x30\x05\x00\x01ahi");
+    assert_eq!(clients[0].take(), b"\x30\x05\x00\x01ahi");
 }
 
 /// A client of 3.1.1 from port 40,000 and so many.

@@ -265,6 +265,29 @@ fn keepalive_goes_on_beside_a_wake_also_when_that_comes_while_data_is_in_flight(
 }
 
 #[test]
+fn keepalive_goes_on_when_a_connection_is_parked_again_whether_it_has_a_wake_or_not() {
+    let keepalive = Keepalive::new(30 * SECOND, 5 * SECOND, 2).expect("allowed");
+    let profile = Profile { keepalive: Some(keepalive), user_timeout: None };
+    for first in [None, Some(1_000 * SECOND)] {
+        let service = Sleeper { first, ..sleeper() };
+        let mut host = Host::new(Config { profile, promoted_max: 1, ..config() }, service);
+        let mut peer = Peer::opened(&mut host, SERVER);
+        peer.say(&mut host, ACK, peer.seq + 3, peer.ack, b"def");
+        assert_eq!(host.engine.counters().promoted, 1);
+        peer.tell(&mut host, ACK, b"abc");
+        // Longer than the record's timer for the handshake or for keepalive would have lasted.
+        for _ in 0..10 {
+            host.seconds(20);
+            peer.say(&mut host, ACK, peer.seq + 3, peer.ack, b"");
+        }
+        assert_eq!((host.engine.counters().promoted, host.state()), (0, State::Established));
+        host.seconds(45);
+        assert_eq!(host.engine.service().ended, [CloseReason::KeepaliveTimeout], "{first:?}");
+        host.engine.check_empty();
+    }
+}
+
+#[test]
 fn a_service_changes_its_keepalive() {
     let mut host = Host::new(config(), sleeper());
     host.engine.service_mut().on_data = Some(|conn| {

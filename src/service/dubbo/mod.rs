@@ -86,6 +86,21 @@ pub struct Counts {
     pub silent: u64,
 }
 
+impl Counts {
+    /// Each with its name.
+    pub fn named(&self) -> [(&'static str, u64); 6] {
+        let Counts { heartbeats, sent, refused, malformed, oversized, silent } = *self;
+        [
+            ("dubbo_heartbeats", heartbeats),
+            ("dubbo_sent", sent),
+            ("dubbo_refused", refused),
+            ("dubbo_malformed", malformed),
+            ("dubbo_oversized", oversized),
+            ("dubbo_silent", silent),
+        ]
+    }
+}
+
 /// The service.
 #[derive(Clone, Debug, Default)]
 pub struct Dubbo {
@@ -297,6 +312,10 @@ impl Service for Dubbo {
         }
         *conn.state() = session.store();
         consumed
+    }
+
+    fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        self.counts.named().into_iter().for_each(|(name, count)| tell(name, count));
     }
 
     fn on_wake(&mut self, conn: &mut Context<'_>) {

@@ -246,6 +246,10 @@ fn what_ends_a_connection_is_counted() {
         fed.feed(&input, 2 * SHORT_LEN_MAX);
         assert_eq!(fed.conn.asked.reason, Some(CloseReason::ProtocolError), "{input:x?}");
         let counts = *fed.service.counts();
+        let mut named = Vec::new();
+        fed.service.events(&mut |name, count| named.push((name, count)));
+        assert!(named.contains(&("dubbo_malformed", counts.malformed)));
+        assert!(named.contains(&("dubbo_oversized", counts.oversized)));
         let expected = (u64::from(malformed), u64::from(!malformed));
         assert_eq!((counts.malformed, counts.oversized), expected, "{input:x?}");
         assert_eq!(fed.end(), model(&input));

@@ -21,6 +21,16 @@ impl Code {
     pub const ALL: [Code; 4] =
         [Code::ProtocolError, Code::InvalidPayload, Code::MessageTooBig, Code::TryAgainLater];
 
+    /// The name of its counter.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Code::ProtocolError => "ws_1002",
+            Code::InvalidPayload => "ws_1007",
+            Code::MessageTooBig => "ws_1009",
+            Code::TryAgainLater => "ws_1013",
+        }
+    }
+
     /// Its place in [`Code::ALL`].
     pub const fn index(self) -> usize {
         match self {

@@ -66,6 +66,18 @@ impl Refusal {
         }
     }
 
+    /// The name of its counter.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Refusal::BadRequest => "ws_400",
+            Refusal::Method => "ws_405",
+            Refusal::NoUpgrade => "ws_426_upgrade",
+            Refusal::Version => "ws_426_version",
+            Refusal::TooLarge => "ws_431",
+            Refusal::Timeout => "ws_408",
+        }
+    }
+
     /// The whole answer.
     pub const fn answer(self) -> &'static str {
         match self {

@@ -96,6 +96,19 @@ pub struct Counts {
     pub silent: u64,
 }
 
+impl Counts {
+    /// Each with its name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let Counts { accepted, refused, failed, pings, silent } = *self;
+        let refused = Refusal::ALL
+            .into_iter()
+            .map(move |refusal| (refusal.name(), refused[refusal as usize]));
+        let failed = Code::ALL.into_iter().map(move |code| (code.name(), failed[code.index()]));
+        let others = [("ws_accepted", accepted), ("ws_pings", pings), ("ws_silent", silent)];
+        others.into_iter().chain(refused).chain(failed)
+    }
+}
+
 /// The service.
 #[derive(Debug)]
 pub struct WebSocket {
@@ -168,7 +181,10 @@ impl WebSocket {
     }
 
     fn refuse(&mut self, conn: &mut Context<'_>, session: &mut Session, refusal: Refusal) {
-        conn.send(refusal.answer().as_bytes());
+        // Whole or not at all: a client whose time is over may have left no room.
+        if conn.room() >= refusal.answer().len() {
+            conn.send(refusal.answer().as_bytes());
+        }
         self.counts.refused[refusal as usize] += 1;
         session.phase = Phase::Closed;
         match refusal {
@@ -406,6 +422,10 @@ impl Service for WebSocket {
 
     fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, _: CloseReason) {
         self.forget_message(&mut Session::load(state));
+    }
+
+    fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        self.counts.named().for_each(|(name, count)| tell(name, count));
     }
 
     /// When the connection is open, and no message is being sent back that has not ended (section 5.4:

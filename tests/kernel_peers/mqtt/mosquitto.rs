@@ -5,8 +5,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use super::ARGS;
 use crate::client::noise;
-use crate::network::Network;
-use crate::server::Server;
+use crate::network::{Network, SERVER_INTERFACE};
+use crate::refusals::assert_refused;
+use crate::server::{Server, TENMIL};
 
 const TOOLS: &[&str] = &["mosquitto_pub", "mosquitto_sub", "stdbuf", "timeout"];
 
@@ -79,7 +80,8 @@ fn mosquitto_publishes_and_subscribes_in_both_versions() {
         let mut some = Subscriber::start(&network, version, "-t a/+/c -q 0");
         publish(&network, version, "-t a/b/c -m hello -q 0", b"");
         publish(&network, version, "-t a/b/c -m world -q 1", b"");
-        publish(&network, version, "-t a -m last -q 1", b"");
+        // By the other listener.
+        publish(&network, version, "-h fd77::1 -t a -m last -q 1", b"");
         assert_eq!(all.messages(3), ["a/b/c 0 0 hello", "a/b/c 1 0 world", "a 1 0 last"]);
         assert_eq!(some.messages(2), ["a/b/c 0 0 hello", "a/b/c 0 0 world"]);
         // One a line, one after the other, and one that takes many segments.
@@ -129,6 +131,19 @@ fn mosquitto_gets_what_was_retained_what_waited_and_wills() {
         publish(&network, version, "-t r/1 -n -r", b"");
     }
     server.stop();
+}
+
+#[test]
+fn more_queues_than_one_are_refused_in_one_line() {
+    let test = "more_queues_than_one_are_refused_in_one_line";
+    let Some(network) = Network::with_queues(test, &[], 2) else { return };
+    let output = network.in_server(|| {
+        let mut command = Command::new(TENMIL);
+        command.args(["serve", "--interface", SERVER_INTERFACE]).args(ARGS);
+        command.output().expect("it is built")
+    });
+    assert_refused(&output, &["mqtt://10.77.0.1:1883", "one queue", "--queues 1"]);
+    network.assert_detached();
 }
 
 #[test]

@@ -146,8 +146,11 @@ fn a_peer_that_closes_is_answered_with_its_code_and_one_that_fails_with_ours() {
         assert_eq!(fed.conn.sent, answer, "{frame:?}");
         assert_eq!((fed.conn.asked.closing, fed.conn.asked.reason), (true, reason));
         assert!(fed.rest.is_empty());
-        let failed = usize::from(reason.is_some());
-        assert_eq!(fed.service.counts().failed.iter().sum::<u64>(), u64::try_from(failed).unwrap());
+        // The counter has the code in its name.
+        let code = u16::from_be_bytes([answer[answer.len() - 2], answer[answer.len() - 1]]);
+        let (mut counted, name) = (0, format!("ws_{code}"));
+        fed.service.events(&mut |event, count| counted += if event == name { count } else { 0 });
+        assert_eq!(counted, u64::from(reason.is_some()), "{name}");
         assert!(!fed.takes_pushes());
     }
 }
@@ -292,6 +295,13 @@ fn a_request_that_does_not_come_in_time_is_refused() {
     assert_eq!(fed.conn.sent, Refusal::Timeout.answer().as_bytes());
     assert_eq!(fed.conn.asked.reason, Some(CloseReason::Idle));
     assert_eq!(fed.service.counts().refused[Refusal::Timeout as usize], 1);
+}
+
+#[test]
+fn half_a_refusal_is_not_sent() {
+    let mut fed = Fed::connected(setup());
+    fed.conn.wake(&mut fed.service, Refusal::Timeout.answer().len() - 1);
+    assert_eq!((fed.conn.sent.len(), fed.conn.asked.reason), (0, Some(CloseReason::Idle)));
 }
 
 #[test]
