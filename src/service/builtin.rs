@@ -388,3 +388,29 @@ impl Service for Builtins {
         self.instances.iter().for_each(|instance| instance.shared().events(tell));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_service_says_what_it_does_about_silent_peers() {
+        let secs = Duration::from_secs;
+        let heard = |period, silence_max| Heartbeat::Heard { period, silence_max };
+        let asked = |period, silence_max| Heartbeat::Asked { period, silence_max };
+        for (service, query, expected) in [
+            (Builtin::Echo, "", Heartbeat::Off),
+            (Builtin::Line, "", Heartbeat::Off),
+            (Builtin::Line, "heartbeat=20s", heard(secs(20), secs(60))),
+            (Builtin::Ws, "heartbeat=20s", asked(secs(20), secs(60))),
+            (Builtin::Dubbo, "", asked(secs(60), secs(180))),
+            (Builtin::Mqtt, "", Heartbeat::Chosen),
+            (Builtin::Mqtt, "keep-alive-max=60s", heard(secs(60), secs(90))),
+            (Builtin::Http, "", Heartbeat::Ended { silence_max: secs(75) }),
+        ] {
+            let mut settings = Settings::parse(query).unwrap();
+            let setup = Setup::parse(service, &mut settings).unwrap();
+            assert_eq!(setup.heartbeat(), expected, "{service} {query}");
+        }
+    }
+}
