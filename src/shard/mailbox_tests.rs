@@ -134,12 +134,16 @@ fn with_connections(
     (bytes.iter().map(|(id, bytes)| (ports[id], bytes.clone())).collect(), closed.clone())
 }
 
-/// Waits until the server has nothing in flight: everything has arrived then.
-fn until_acknowledged(handle: &Handle, names: &HashMap<u16, ConnId>) {
+/// Closes every connection, and waits until that is over: everything has arrived then.
+fn until_acknowledged(handle: &Handle, names: &HashMap<u16, ConnId>, shared: &Shared) {
     // A close comes behind everything, and its FIN is acknowledged behind it.
     for id in names.values() {
         let closed = handle.close(*id).expect("room");
         assert!(matches!(closed.wait(PATIENCE), Some(Outcome::Sent | Outcome::Queued)));
+    }
+    let closed = || shared.snapshot().engine.closed(CloseReason::ClosedByUs);
+    while closed() < names.len() as u64 {
+        thread::yield_now();
     }
 }
 
@@ -173,10 +177,7 @@ fn what_threads_push_arrives_once_and_in_order_and_each_learns_what_became_of_it
                 .map(|(port, thread, n, receipt)| (port, thread, n, receipt.wait(PATIENCE)));
             told.collect()
         });
-        until_acknowledged(handle, names);
-        while shared.snapshot().engine.established > 0 {
-            thread::yield_now();
-        }
+        until_acknowledged(handle, names, shared);
     });
     assert_eq!(outcomes.len(), (THREADS * EACH) as usize);
     for (port, bytes) in &heard {
@@ -201,7 +202,7 @@ fn what_threads_push_arrives_once_and_in_order_and_each_learns_what_became_of_it
 
 #[test]
 fn a_broadcast_from_another_thread_says_how_far_it_is_and_when_it_is_done() {
-    let (heard, _) = with_connections(300, |handle, names, _| {
+    let (heard, _) = with_connections(300, |handle, names, shared| {
         let others = handle.broadcast(Audience::Tag(2), &b"others"[..]).expect("room");
         let all = handle.broadcast(Audience::Tag(3), vec![7; 200]).expect("room");
         let too_long = handle.broadcast(Audience::All, vec![7; 100_000]).expect("room");
@@ -211,7 +212,7 @@ fn a_broadcast_from_another_thread_says_how_far_it_is_and_when_it_is_done() {
         assert_eq!((done.looked_at, done.sent + done.queued, done.is_done), (300, 300, true));
         assert_eq!((all.newest(), all.answer()), (done, Some(done)));
         assert!(too_long.wait(PATIENCE).expect("it is done").is_refused);
-        until_acknowledged(handle, names);
+        until_acknowledged(handle, names, shared);
     });
     assert_eq!(heard.len(), 300);
     assert!(heard.values().all(|bytes| *bytes == [7; 200]));
