@@ -4,9 +4,7 @@ use super::Engine;
 use super::calls;
 use super::counters::Counters;
 use super::output::Output;
-use crate::conn::record::{
-    CHALLENGED, CLOSE_DUE, LINGERS, NONE, PEER_CLOSED_FIRST, PROMOTED, State,
-};
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, PROMOTED, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Answer, Service};
@@ -269,15 +267,14 @@ impl<S: Service> Engine<S> {
     /// Closes this host's direction of a promoted connection, after what is queued.
     fn close_promoted(&mut self, slot: u32, index: u32, now: Instant) {
         let conn = &mut self.table.slab[slot];
+        conn.clear(CLOSE_DUE);
         if conn.state == State::Established && self.promoted[index].promoted.peer_closed() {
             // The service closes while it reads what came before the peer's FIN.
             conn.set(PEER_CLOSED_FIRST);
             self.set_state(slot, State::CloseWait);
         }
         self.promoted[index].close(now);
-        let conn = &mut self.table.slab[slot];
-        conn.clear(CLOSE_DUE);
-        let closed = conn.state.after_close();
+        let closed = self.table.slab[slot].state.after_close();
         self.set_state(slot, closed);
     }
 
@@ -325,7 +322,6 @@ impl<S: Service> Engine<S> {
             (_, Some(State::TimeWait)) => self.enter_time_wait(slot, now),
             (_, None) => self.remove(slot, self.reason_of(slot)),
             (_, Some(State::Closing)) => {
-                self.table.slab[slot].clear(LINGERS);
                 self.set_state(slot, State::Closing);
                 self.schedule_promoted(slot, index, now);
             }

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::output::Output;
-use crate::conn::record::{CHALLENGED, CLOSE_DUE, LINGERS, NONE, PEER_CLOSED_FIRST, State};
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Answer, Service};
@@ -335,10 +335,7 @@ impl<S: Service> Engine<S> {
                     service.on_peer_close(context);
                 });
             }
-            State::FinWait1 => {
-                conn.clear(LINGERS);
-                self.set_state(slot, State::Closing);
-            }
+            State::FinWait1 => self.set_state(slot, State::Closing),
             State::FinWait2 => self.enter_time_wait(slot, now),
             _ => {}
         }
@@ -366,8 +363,8 @@ impl<S: Service> Engine<S> {
     pub(super) fn reason_of(&self, slot: u32) -> CloseReason {
         let conn = &self.table.slab[slot];
         match conn.state {
-            // The bit means something else while only this host has closed.
-            State::FinWait1 | State::FinWait2 => CloseReason::ClosedByUs,
+            // The bit meant something else while only this host had closed.
+            State::FinWait1 | State::FinWait2 | State::Closing => CloseReason::ClosedByUs,
             _ if conn.has(PEER_CLOSED_FIRST) => CloseReason::ClosedByPeer,
             _ => CloseReason::ClosedByUs,
         }

@@ -57,6 +57,35 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Each with its name, as the status line has it.
+    pub fn named(&self) -> [(&'static str, u64); 23] {
+        [
+            ("mqtt_connected", self.connected),
+            ("mqtt_resumed", self.resumed),
+            ("mqtt_taken_over", self.taken_over),
+            ("mqtt_published", self.published),
+            ("mqtt_delivered", self.delivered),
+            ("mqtt_redelivered", self.redelivered),
+            ("mqtt_wills", self.wills),
+            ("mqtt_dropped_queue_full", self.dropped_queue_full),
+            ("mqtt_dropped_expired", self.dropped_expired),
+            ("mqtt_dropped_too_large", self.dropped_too_large),
+            ("mqtt_dropped_reserved", self.dropped_reserved),
+            ("mqtt_refused_messages", self.refused_messages),
+            ("mqtt_refused_retained", self.refused_retained),
+            ("mqtt_refused_subscriptions", self.refused_subscriptions),
+            ("mqtt_retained_cut_short", self.retained_cut_short),
+            ("mqtt_quota_exceeded", self.quota_exceeded),
+            ("mqtt_refused_clients", self.refused_clients),
+            ("mqtt_connect_timeouts", self.connect_timeouts),
+            ("mqtt_keep_alive_timeouts", self.keep_alive_timeouts),
+            ("mqtt_malformed", self.malformed),
+            ("mqtt_protocol_errors", self.protocol_errors),
+            ("mqtt_too_large", self.too_large),
+            ("mqtt_unsupported", self.unsupported),
+        ]
+    }
+
     /// Counts that a connection ends because of `reason`.
     pub(super) fn refuse(&mut self, reason: Reason) {
         let counter = match reason {
@@ -74,5 +103,22 @@ impl Counters {
             _ => &mut self.protocol_errors,
         };
         *counter += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_its_name() {
+        let mut counters = Counters::default();
+        counters.refuse(Reason::PacketTooLarge);
+        let json = serde_json::to_value(counters).expect("it is plain");
+        for (name, count) in counters.named() {
+            let field = name.strip_prefix("mqtt_").expect("of MQTT");
+            assert_eq!(json[field], count, "{name}");
+        }
+        assert_eq!(json.as_object().map(serde_json::Map::len), Some(counters.named().len()));
     }
 }

@@ -302,6 +302,10 @@ impl Service for Mqtt {
         }
     }
 
+    fn events(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        self.counters.named().into_iter().for_each(|(name, count)| tell(name, count));
+    }
+
     fn next_turn(&self) -> Option<Instant> {
         let is_asking = !self.calls.is_empty() || !self.evictions.is_empty();
         if is_asking { Some(self.now) } else { self.sessions.first_due() }
