@@ -95,7 +95,7 @@ fn wait_for_end(server: &mut Server, ended: u64, at_least: Duration) -> Status {
     let is_over = |status: &Status| status.closed.values().sum::<u64>() == ended;
     let status = server.wait_until("the end", is_over);
     let took = clock.now().since(Instant::ZERO);
-    let expected = at_least..at_least + Duration::from_secs(8);
+    let expected = at_least..at_least + Duration::from_secs(12);
     assert!(expected.contains(&took), "after {took:?}: {status:?}");
     status
 }
@@ -141,18 +141,19 @@ fn a_link_that_is_cut_is_found_out_by_either_practice() {
 }
 
 #[test]
-fn a_rebooted_client_resets_at_the_first_probe() {
-    let test = "a_rebooted_client_resets_at_the_first_probe";
+fn a_rebooted_client_resets_when_it_is_probed() {
+    let test = "a_rebooted_client_resets_when_it_is_probed";
     let Some(network) = Network::make(test, &["python3"]) else { return };
-    // The second probe would not come during the test.
-    let periods = "keepalive-time=2s&keepalive-interval=1h";
+    // So many probes without an answer take longer than the test waits.
+    let periods = "keepalive-time=2s&keepalive-interval=1s&keepalive-probes=100";
     let listeners = [format!("line://10.77.0.1:7000?{periods}"), "line://10.77.0.1:7001".into()];
     let mut server = serve(&network, &listeners.each_ref().map(String::as_str));
     let mut clients = [7000, 7001].map(|port| Client::start(&network, port, [1, 0]));
     clients.iter_mut().for_each(Client::forget);
     let status = wait_for_end(&mut server, 1, Duration::ZERO);
     assert_eq!(reasons(&status), [("reset_by_peer", 1)]);
-    assert_eq!((status.established, status.events["probes"]), (1, 1), "who is not probed stays");
+    assert!(status.events["probes"] >= 1, "{status:?}");
+    assert_eq!(status.established, 1, "who is not probed stays");
     server.stop();
 }
 
@@ -183,10 +184,9 @@ fn a_client_that_hangs_is_found_by_its_heartbeat_alone() {
 fn a_link_cut_with_data_outstanding_is_found_by_the_user_timeout() {
     let test = "a_link_cut_with_data_outstanding_is_found_by_the_user_timeout";
     let Some(network) = Network::make(test, &["python3"]) else { return };
-    // A heartbeat goes unacknowledged. Silence would end the connection after six seconds, and while the
-    // heartbeat is outstanding there are no probes.
-    let asked =
-        "dubbo://10.77.0.1:7000?heartbeat=2s&user-timeout=2s&keepalive=on&keepalive-time=3s";
+    // A heartbeat goes unacknowledged: the first, or the second if the link is cut later than that. With
+    // the third, silence would end the connection.
+    let asked = "dubbo://10.77.0.1:7000?heartbeat=5s&user-timeout=2s";
     let never = "dubbo://10.77.0.1:7001?heartbeat=40s&user-timeout=2s";
     let mut server = serve(&network, &[asked, never]);
     let clients = [7000, 7001].map(|port| Client::start(&network, port, [0, 0]));
