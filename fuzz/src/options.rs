@@ -81,9 +81,8 @@ fn read(bytes: &[u8]) -> SynOptions {
             [2, _, high, low] => options.mss = Some(u16::from_be_bytes([high, low])),
             [3, _, shift] => options.wscale = Some(shift.min(14)),
             [4, _] => options.sack_permitted = true,
-            // Of those that are known, not of their length; blocks of a SACK are of eight bytes.
+            // Of those that are known, not of their length.
             [2..=4, ..] => break,
-            [5, ..] if len < 10 || len % 8 != 2 => break,
             _ => {}
         }
         at = end;
