@@ -1,6 +1,7 @@
-//! Plain segments of idle connections, the short way: a probe is answered, an acknowledgment or the next data
-//! taken, with one look at the record. Whatever else there is to a segment goes the whole way, through `segment`; what
-//! comes out is the same (docs/decisions/0020-plain-segments.md).
+//! Plain segments of idle connections, the short way: a handshake is completed, a probe answered, an
+//! acknowledgment or the next data taken, with one look at the record. Whatever else there is to a segment
+//! goes the whole way, through `segment`; what comes out is the same
+//! (docs/decisions/0020-plain-segments.md).
 
 use super::Engine;
 use super::output::Output;
