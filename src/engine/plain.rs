@@ -95,7 +95,7 @@ impl<S: Service> Engine<S> {
         }
         let is_next = plain.seq == conn.rcv_nxt
             && plain.len > 0
-            && plain.len <= self.window_for(self.classes[conn.class].tag, conn.mss)
+            && plain.len <= self.receive_window(slot)
             && !self.flights.is_full()
             && !self.table.waiting.has(slot);
         if is_next { Role::Data } else { Role::Other }
@@ -112,15 +112,8 @@ impl<S: Service> Engine<S> {
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
         output.reuse(frame);
-        let conn = &mut self.table.slab[slot];
-        if challenge::is_probe_due(conn, Tick::of(now)) {
-            let (seq, ack, path) = (conn.snd_una, conn.rcv_nxt, conn.path);
-            let (class, mss) = (conn.class, conn.mss);
-            let window = self.window_for(self.classes[class].tag, mss);
-            let ethernet = &self.table.paths[path].ethernet;
-            output.frame(&mut self.counters, |room| {
-                plain.reply(seq, ack, window).emit(room, ethernet, &[])
-            });
+        if challenge::is_probe_due(&mut self.table.slab[slot], Tick::of(now)) {
+            self.reply(slot, plain, 0, output);
         }
         Err(DropReason::OutOfWindow)
     }
@@ -214,13 +207,24 @@ impl<S: Service> Engine<S> {
     ) {
         let Some(flight) = self.flight_of(slot, now) else { return };
         self.flights.append(flight, &self.scratch[..len], &mut self.outbox.payloads);
+        self.reply(slot, plain, len, output);
+    }
+
+    /// Sends a segment back to who sent `plain`: from SND.UNA on, with the first `len` bytes of the scratch
+    /// buffer.
+    #[inline(always)]
+    fn reply<P: FramePool>(
+        &mut self,
+        slot: u32,
+        plain: &Plain,
+        len: usize,
+        output: &mut Output<'_, P>,
+    ) {
+        let window = self.receive_window(slot);
         let conn = &self.table.slab[slot];
-        let (seq, ack) = (conn.snd_una, conn.rcv_nxt);
-        let window = self.window_for(self.classes[conn.class].tag, conn.mss);
+        let reply = plain.reply(conn.snd_una, conn.rcv_nxt, window);
         let ethernet = &self.table.paths[conn.path].ethernet;
         let payload = &self.scratch[..len];
-        output.frame(&mut self.counters, |room| {
-            plain.reply(seq, ack, window).emit(room, ethernet, payload)
-        });
+        output.frame(&mut self.counters, |room| reply.emit(room, ethernet, payload));
     }
 }

@@ -179,8 +179,8 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Option<bool> {
-        let entry = &mut self.promoted[index];
-        let is_much = entry.promoted.room() >= usize::from(self.promoted.buffer()) / ROOM_PART;
+        let much = usize::from(self.promoted.buffer()) / ROOM_PART;
+        let is_much = self.promoted[index].promoted.room() >= much;
         let entry = &mut self.promoted[index];
         if !entry.wants_room || !is_much && entry.promoted.is_outstanding() {
             return Some(false);

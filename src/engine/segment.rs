@@ -151,7 +151,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Takes what a segment brings: first its acknowledgment, then its data, then its FIN.
-    pub(super) fn accept<P: FramePool>(
+    fn accept<P: FramePool>(
         &mut self,
         slot: u32,
         frame: Frame,
