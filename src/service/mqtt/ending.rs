@@ -1,6 +1,7 @@
 //! The end of connections and of sessions.
 
 use super::admission::FOR_EVER_S;
+use super::backlog::Backlog;
 use super::codec::{Reason, Version, disconnect};
 use super::message::Message;
 use super::state::{Stage, State};
@@ -83,7 +84,7 @@ impl Mqtt {
         let expiry_s = session.expiry_s;
         let mut will_due = None;
         if let Some(extra) = session.extra_if_any() {
-            extra.backlog = Vec::new();
+            extra.backlog = Backlog::default();
             extra.aliases = Vec::new();
             if !with_will {
                 extra.will = None;
