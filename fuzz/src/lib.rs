@@ -10,12 +10,14 @@
 //! - [`ws`], [`dubbo`]: clients of a service
 //! - [`http`]: requests in any pieces
 //! - [`engine`]: frames, timers and commands for a whole engine
-//! - [`mqtt`]: packets, and clients of a server that say anything
+//! - [`mqtt`]: packets, and clients of a server that say anything; [`broker`]: clients of one without an
+//!   engine, in any pieces
 
 #![allow(unreachable_pub, reason = "public for `fuzz_targets/`, but not where tests include it")]
 
 #[path = "../../tests/common/allocations.rs"]
 mod allocations;
+pub mod broker;
 mod bytes;
 pub mod cookies;
 pub mod dubbo;
@@ -32,7 +34,7 @@ pub mod ws;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
@@ -42,4 +44,5 @@ pub const TARGETS: [Target; 9] = [
     ("engine", engine::run),
     ("http", http::run),
     ("mqtt", mqtt::run),
+    ("broker", broker::run),
 ];
