@@ -280,7 +280,9 @@ impl Http {
                 }
                 Err(files::ReadError::Later) => {
                     *on_disk = true;
-                    return conn.wake_after(DISK_PAUSE);
+                    conn.wake_after(DISK_PAUSE);
+                    // So that the requests behind this one are waited for, if the peer has closed.
+                    return conn.want_room();
                 }
             }
         }
@@ -415,8 +417,11 @@ impl Service for Http {
 
     fn on_room(&mut self, conn: &mut Context<'_>) {
         let before = Place::load(conn);
-        if let Place::Busy(index) = before {
-            self.pump(conn, index);
+        match before {
+            // The wake will tell.
+            Place::Busy(_) if self.is_on_disk(before) => conn.want_room(),
+            Place::Busy(index) => self.pump(conn, index),
+            _ => {}
         }
         self.arm(conn, before);
     }
