@@ -113,7 +113,7 @@ impl Http {
         match head::parse(bytes) {
             Parsed::Partial => 0,
             Parsed::Refused(status) => {
-                self.refuse(conn, status, requests);
+                self.refuse(conn, status, requests, bytes.starts_with(b"HEAD "));
                 bytes.len()
             }
             Parsed::Head(head, len) => match self.begin(conn, requests, &head, &bytes[len..]) {
@@ -141,7 +141,7 @@ impl Http {
         let body = match Body::new(head.content, self.setup.body_max) {
             Ok(body) => body,
             Err(status) => {
-                self.refuse(conn, status, before);
+                self.refuse(conn, status, before, exchange.is_head);
                 return true;
             }
         };
@@ -197,9 +197,10 @@ impl Http {
         }
     }
 
-    /// Refuses what came, and closes: nothing that follows can be trusted.
-    fn refuse(&mut self, conn: &mut Context<'_>, status: Status, requests: u16) {
-        let exchange = Exchange { requests, is_head: false, after: After::Close };
+    /// Refuses what came, and closes: nothing that follows can be trusted. To a HEAD "the server MUST NOT
+    /// send content" (RFC 9110 section 9.3.2), whatever is wrong with it.
+    fn refuse(&mut self, conn: &mut Context<'_>, status: Status, requests: u16, is_head: bool) {
+        let exchange = Exchange { requests, is_head, after: After::Close };
         self.answer(conn, Reply::of(status), exchange, None);
     }
 
@@ -313,7 +314,7 @@ impl Http {
                     }
                     Err(status) => {
                         self.release(index);
-                        self.refuse(conn, status, exchange.requests);
+                        self.refuse(conn, status, exchange.requests, exchange.is_head);
                         bytes.len()
                     }
                 }

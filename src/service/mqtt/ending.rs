@@ -31,6 +31,8 @@ impl Mqtt {
             Reason::KeepAliveTimeout => CloseReason::HeartbeatMissed,
             _ => CloseReason::ProtocolError,
         });
+        // The client may be in the middle of what is too long, and a reset would overtake the reason.
+        conn.close_and_linger();
     }
 
     /// Ends `conn`, whose session another connection has taken (MQTT-3.1.4-3; 3.1.1: MQTT-3.1.4-2).
