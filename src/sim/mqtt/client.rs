@@ -91,7 +91,7 @@ impl Client {
     pub(super) fn new(number: usize, long: u32, start: Instant) -> Client {
         Client {
             number,
-            version: if number % 2 == 0 { Version::V5 } else { Version::V311 },
+            version: if number.is_multiple_of(2) { Version::V5 } else { Version::V311 },
             phase: Phase::Away,
             conn: None,
             inbox: Vec::new(),
