@@ -75,7 +75,7 @@ impl<'scope> Asking<'scope> {
 
 /// Has the server that listens on `control` broadcast `line`.
 pub(super) fn ask_for(control: &Path, line: String) -> anyhow::Result<Reached> {
-    match ask(control, &Request::Broadcast { local: None, text: line }, |_| {})? {
+    match ask(control, &Request::Broadcast { local: None, topic: None, text: line }, |_| {})? {
         Answer::Progress(reached) => Ok(reached),
         other => bail!("the server answered {other:?}"),
     }

@@ -8,6 +8,7 @@ use crate::conn::outbox::Outbox;
 use crate::conn::record::{CLOSE_DUE, Conn, LINGERS, NONE, State};
 use crate::conn::table::Table;
 use crate::frame::FramePool;
+use crate::service::unasked::{Published, Unpublished};
 use crate::service::{Answer, Context, Service, Turn, Wake};
 use crate::tcp::CloseReason;
 use crate::tcp::timing::{self, DATA_RETRIES_MAX};
@@ -157,6 +158,23 @@ impl<S: Service> Engine<S> {
         self.offer_room(slot, now, &mut answer);
         self.transmit_answer(slot, &answer, now, output);
         self.resume_timer(slot);
+    }
+
+    /// Has `message` published to `topic` at the service with `tag`, or at all that have topics, for those
+    /// who have subscribed to it: [`Service::on_publish`].
+    ///
+    /// # Errors
+    ///
+    /// Why it was not.
+    pub fn publish(
+        &mut self,
+        tag: Option<u8>,
+        topic: &str,
+        message: &[u8],
+        now: Instant,
+    ) -> Result<Published, Unpublished> {
+        let invitations = &mut self.table.invitations;
+        self.service.on_publish(&mut Turn { now, invitations }, tag, topic, message)
     }
 
     /// When the service wants its turn, or a connection is invited.

@@ -13,6 +13,7 @@ use super::mqtt::{self, Mqtt};
 use super::periods::Heartbeat;
 use super::settings::{BadSetting, Settings};
 use super::silence;
+use super::unasked::{Published, Unpublished};
 use super::ws::{self, WebSocket};
 use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
@@ -378,6 +379,29 @@ impl Service for Builtins {
 
     fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
         self.shared(tag).is_none_or(|service| service.takes_pushes(tag, state))
+    }
+
+    fn on_publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tag: Option<u8>,
+        topic: &str,
+        message: &[u8],
+    ) -> Result<Published, Unpublished> {
+        if let Some(tag) = tag {
+            let service = self.service(tag).ok_or(Unpublished::NoTopics)?;
+            return service.on_publish(turn, Some(tag), topic, message);
+        }
+        let mut sum: Result<Published, _> = Err(Unpublished::NoTopics);
+        for instance in &mut self.instances {
+            match (instance.service().on_publish(turn, None, topic, message), &mut sum) {
+                (Ok(published), Ok(sum)) => sum.add(published),
+                (Ok(published), Err(_)) => sum = Ok(published),
+                (Err(Unpublished::NoTopics), _) | (Err(_), Ok(_)) => {}
+                (Err(reason), Err(_)) => sum = Err(reason),
+            }
+        }
+        sum
     }
 
     fn receive_window(&self, tag: u8) -> u16 {

@@ -13,6 +13,7 @@
 //! - [`mod@mqtt`]: a server of MQTT 3.1.1 and 5.0
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
+//! - [`unasked`]: what is said to clients that did not ask
 //! - [`by_hand`]: for tests: a connection without an engine
 //! - [`periods`]: whether keepalive and heartbeats complement each other
 
@@ -28,6 +29,7 @@ pub mod mqtt;
 pub mod periods;
 pub mod settings;
 pub mod silence;
+pub mod unasked;
 pub mod ws;
 
 pub(crate) use context::{Answer, Wake};
@@ -37,6 +39,7 @@ use crate::conn::flight::FLIGHT_LEN_MAX;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::time::Instant;
+use unasked::{Published, Unpublished};
 
 /// The service's own memory in a connection's record; all zero when the connection opens.
 pub type ServiceState = [u8; 8];
@@ -113,6 +116,23 @@ pub trait Service {
     fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
         let _ = (tag, state);
         true
+    }
+
+    /// Has `message` published to `topic`, by nobody of the connections: at the service with `tag`, or at
+    /// all that have topics. It goes to those who have subscribed.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was published; a service without topics says that it has none.
+    fn on_publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tag: Option<u8>,
+        topic: &str,
+        message: &[u8],
+    ) -> Result<Published, Unpublished> {
+        let _ = (turn, tag, topic, message);
+        Err(Unpublished::NoTopics)
     }
 
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,

@@ -370,6 +370,11 @@ impl Http {
 }
 
 impl Service for Http {
+    /// Never: a client takes what comes for the answer to its next request (RFC 9112 section 9.2).
+    fn takes_pushes(&self, _: u8, _: &ServiceState) -> bool {
+        false
+    }
+
     fn on_open(&mut self, conn: &mut Context<'_>) {
         let place = Place::Idle { requests: 0, since: Tick::of(conn.now()) };
         place.store(conn);

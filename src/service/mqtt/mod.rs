@@ -34,6 +34,7 @@ mod topic;
 mod tree;
 
 use super::settings::{BadSetting, Settings};
+use super::unasked::{Published, Unpublished};
 use super::{Context, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
@@ -309,6 +310,25 @@ impl Service for Mqtt {
     fn next_turn(&self) -> Option<Instant> {
         let is_asking = !self.calls.is_empty() || !self.evictions.is_empty();
         if is_asking { Some(self.now) } else { self.sessions.first_due() }
+    }
+
+    /// Between packets: not while the rest of one waits for room.
+    fn takes_pushes(&self, _: u8, state: &ServiceState) -> bool {
+        let State { stage, blocked, .. } = State::load(state);
+        matches!(stage, Stage::Connected(_)) && !blocked
+    }
+
+    fn on_publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        _: Option<u8>,
+        topic: &str,
+        message: &[u8],
+    ) -> Result<Published, Unpublished> {
+        self.begin(turn.now());
+        let published = self.publish_unasked(topic, message);
+        self.call(None, |to| turn.invite(to));
+        published
     }
 
     /// Does what is due without any connection having something to do with it: wills that waited,
