@@ -15,7 +15,7 @@ use super::settings::{BadSetting, Settings};
 use super::silence;
 use super::unasked::{Published, Unpublished};
 use super::ws::{self, WebSocket};
-use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
+use super::{Context, Pushed, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
@@ -379,6 +379,12 @@ impl Service for Builtins {
 
     fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
         self.shared(tag).is_none_or(|service| service.takes_pushes(tag, state))
+    }
+
+    fn on_pushed(&mut self, pushed: Pushed) {
+        if let Some(service) = self.service(pushed.tag) {
+            service.on_pushed(pushed);
+        }
     }
 
     fn on_publish(

@@ -33,7 +33,7 @@ pub mod unasked;
 pub mod ws;
 
 pub(crate) use context::{Answer, Wake};
-pub use context::{Context, Turn};
+pub use context::{Context, Pushed, Turn};
 
 use crate::conn::flight::FLIGHT_LEN_MAX;
 use crate::conn::slab::ConnId;
@@ -116,6 +116,14 @@ pub trait Service {
     fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
         let _ = (tag, state);
         true
+    }
+
+    /// What this service pushed with [`Context::push`] or [`Context::push_all`] has had this outcome: once
+    /// for each connection. Of what was [`Outcome::Queued`](crate::conn::delivery::Outcome::Queued), it is
+    /// told a second time if the connection ends before the peer has acknowledged all of it, before
+    /// [`Service::on_close`]: that it is gone. The peer may have a part of it then.
+    fn on_pushed(&mut self, pushed: Pushed) {
+        let _ = pushed;
     }
 
     /// Has `message` published to `topic`, by nobody of the connections: at the service with `tag`, or at
