@@ -31,7 +31,8 @@ const CONNECTIONS_MAX: u32 = 1 << 30;
 /// Connections are opened, held while heartbeats go over them, and closed in order. When each is opened
 /// and each heartbeat sent is fixed beforehand; what is late is caught up with, and its latency counts
 /// from when it was due. Heartbeats begin when all connections are open, or one period after the first
-/// SYN if that takes longer. Progress goes to stderr, the summary to stdout. Exit code 0 says that
+/// SYN if that takes longer. Connections that the server closes as it had announced (Connection: close, a
+/// close frame) are opened anew. Progress goes to stderr, the summary to stdout. Exit code 0 says that
 /// everything was established and answered rightly. Ctrl-C closes what is open; a second one stops at
 /// once.
 #[derive(Debug, clap::Args)]
@@ -45,8 +46,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "CIDR", num_args = 1.., required = true)]
     source: Vec<Cidr>,
 
-    /// Where they go, in turn: echo, discard, line, http, ws or dubbo, for example
-    /// line://10.77.0.1:7000.
+    /// Where they go, in turn: echo, discard, line, http, ws, dubbo or mqtt, for
+    /// example line://10.77.0.1:7000.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     target: Vec<TargetUrl>,
 
@@ -63,7 +64,7 @@ pub(super) struct Args {
 
     /// How often a heartbeat goes over each connection, spread evenly; or off. Lines are answered PONG,
     /// an echo gets 16 bytes that are different each time, as does a WebSocket in a ping; HTTP is asked
-    /// for /healthz, which must say ok; Dubbo gets its own heartbeat, and discard gets nothing.
+    /// for /healthz, which must say ok; Dubbo and MQTT get their own, and discard gets nothing.
     #[arg(long, value_name = "TIME|off", default_value = "60s")]
     heartbeat: heartbeat::Arg,
 

@@ -51,7 +51,7 @@ pub(super) struct Args {
     #[command(flatten)]
     gateways: gateways::Args,
 
-    /// What to serve, and where: echo, discard, line, http, ws or dubbo, for example
+    /// What to serve, and where: echo, discard, line, http, ws, dubbo or mqtt, for example
     /// echo://10.77.0.1:7 or http://10.77.0.1:80?root=DIR.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     listen: Vec<ListenUrl>,

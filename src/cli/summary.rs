@@ -56,6 +56,9 @@ pub(super) struct Connections {
     pub(super) failed: u64,
     /// Closed to be opened anew.
     pub(super) replaced: u64,
+    /// Opened anew because the server had closed them, as it had announced: after so many requests of
+    /// HTTP, or with a close frame.
+    pub(super) renewed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -157,7 +160,7 @@ impl Summary {
         let established = heartbeat.opened;
         let failed = outcome.requested.saturating_sub(established);
         let seconds = outcome.connect_time.as_secs_f64();
-        let held = established.saturating_sub(outcome.churned) as f64;
+        let held = established.saturating_sub(outcome.churned + outcome.renewed) as f64;
         let per_connection = |(empty, held_bytes): (u64, u64)| {
             let grown = held_bytes.saturating_sub(empty) as f64;
             (established > 0).then(|| round(grown / held, 10.0))
@@ -173,6 +176,7 @@ impl Summary {
                 established,
                 failed,
                 replaced: outcome.churned,
+                renewed: outcome.renewed,
             },
             failed_by: by_reason(
                 &heartbeat.failed,
@@ -254,11 +258,13 @@ fn by_reason(reasons: &Reasons, unfinished: u64) -> BTreeMap<&'static str, u64> 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { connections, connect, heartbeats, latency_us, frames, events, .. } = self;
-        let Connections { requested, established, failed, replaced } = connections;
+        let Connections { requested, established, failed, replaced, renewed } = connections;
         write!(f, "connections  {established} of {requested} established, {failed} failed, ")?;
         write!(f, "in {:.2} s ({:.0} a second)", connect.seconds, connect.per_second)?;
-        if *replaced > 0 {
-            write!(f, ", {replaced} replaced")?;
+        for (count, what) in [(replaced, "replaced"), (renewed, "renewed")] {
+            if *count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
         }
         write_counts(f, "\nfailed       ", &self.failed_by)?;
         write_counts(f, "\nclosed       ", &self.closed)?;

@@ -9,8 +9,8 @@ use crate::service::dubbo;
 use crate::service::line::{PING, PONG};
 use crate::service::mqtt::codec::acknowledgment::{PINGREQ, PINGRESP};
 use crate::service::mqtt::codec::disconnect::DISCONNECT;
-use crate::service::ws::{self, close};
 use crate::service::ws::frame::{CONTROL_LEN_MAX, HEADER_LEN_MAX, Mask, Opcode};
+use crate::service::ws::{self, close};
 
 /// How a line begins that a server pushes to clients which did not ask for it: no answer does.
 pub const PUSHED: u8 = b'*';
@@ -160,11 +160,11 @@ fn control(bytes: &[u8]) -> Unasked {
         return Unasked::Heartbeat(end, masked(Opcode::Pong, payload, 0));
     }
     match close::parse(payload) {
-        Ok(_) => {
+        Ok(code) if close::is_orderly(code) => {
             let code = &payload[..payload.len().min(2)];
             Unasked::Goodbye(end, masked(Opcode::Close, code, 0))
         }
-        Err(_) => Unasked::Nothing,
+        Ok(_) | Err(_) => Unasked::Nothing,
     }
 }
 
@@ -273,7 +273,12 @@ mod tests {
             let expected = Unasked::Goodbye(said.len(), Message::of(&[answer]));
             assert_eq!(unasked(Builtin::Ws, said), expected);
         }
-        for wrong in [&b"\x88\x01\x03"[..], b"\x88\x02\x03\xed", b"\x88\x82\0\0\0\0\x03\xe8"] {
+        for wrong in [
+            &b"\x88\x01\x03"[..],
+            b"\x88\x02\x03\xed",
+            b"\x88\x02\x03\xea",
+            b"\x88\x82\0\0\0\0\x03\xe8",
+        ] {
             assert_eq!(unasked(Builtin::Ws, wrong), Unasked::Nothing, "{wrong:x?}");
         }
     }

@@ -1,6 +1,7 @@
 //! The client's side of the services: checks every answer byte for byte.
 
 use super::exchange::{self, PUSHED, Unasked};
+use super::flows::Target;
 use super::greeting::{self, Welcome};
 use super::pushed::Pushed;
 use super::response;
@@ -8,11 +9,26 @@ use crate::conn::slab::ConnId;
 use crate::service::builtin::Builtin;
 use crate::service::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+use crate::wire::addr::Endpoint;
 use hdrhistogram::Histogram;
+use std::collections::VecDeque;
 
 /// Latencies up to an hour are told apart, to three digits.
 const LATENCY_MAX_US: u64 = 3_600_000_000;
+
+/// Connections that wait to be opened anew at most. Past that they are left out.
+const PARTED_MAX: usize = 65_536;
+
+/// A connection that the server closes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parted {
+    pub(super) local: Endpoint,
+    pub(super) target: Target,
+}
+
+/// How long a server may take to close that has said that it does.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Counts what happens to the connections, and how long answers take.
 #[derive(Debug)]
@@ -24,8 +40,13 @@ pub struct Heartbeat {
     pub failed: Reasons,
     /// Connections that this side was told to close, and that have ended since.
     pub ended: u64,
-    /// Established connections that ended otherwise than this side was told to, by reason.
+    /// Established connections that ended otherwise than this side was told to, by reason; a server that
+    /// leaves a goodbye unanswered has broken the protocol.
     pub lost: Reasons,
+    /// Established connections that the server closed, as it had announced in its protocol.
+    pub retired: u64,
+    /// Those that are to be opened anew for that, the first of them first; at most so many.
+    pub(super) parted: VecDeque<Parted>,
     /// Heartbeats that were sent and neither answered nor given up.
     pub awaited: u64,
     /// Heartbeats answered, rightly.
@@ -52,6 +73,8 @@ impl Default for Heartbeat {
             failed: Reasons::default(),
             ended: 0,
             lost: Reasons::default(),
+            retired: 0,
+            parted: VecDeque::with_capacity(PARTED_MAX),
             awaited: 0,
             answered: 0,
             wrong: 0,
@@ -99,6 +122,8 @@ pub(super) struct Client {
     pub(super) closing: bool,
     /// Whether a line is coming that was pushed.
     pub(super) pushed: bool,
+    /// Whether the server has said that it closes.
+    pub(super) parted: bool,
 }
 
 impl Client {
@@ -106,6 +131,7 @@ impl Client {
     const OPEN: u8 = 2;
     const CLOSING: u8 = 4;
     const PUSHED: u8 = 8;
+    const PARTED: u8 = 16;
 
     /// A connection that is to be opened at `due`.
     pub(super) fn opening(due: Instant) -> Client {
@@ -123,6 +149,7 @@ impl Client {
             open: has(Client::OPEN),
             closing: has(Client::CLOSING),
             pushed: has(Client::PUSHED),
+            parted: has(Client::PARTED),
         }
     }
 
@@ -133,13 +160,14 @@ impl Client {
         let flags = flag(self.awaiting, Client::AWAITING)
             | flag(self.open, Client::OPEN)
             | flag(self.closing, Client::CLOSING)
-            | flag(self.pushed, Client::PUSHED);
+            | flag(self.pushed, Client::PUSHED)
+            | flag(self.parted, Client::PARTED);
         [a, b, c, d, self.matched, flags, 0, 0]
     }
 
     /// Whether a heartbeat can be sent on it, or it can be closed without losing an answer.
     pub(super) fn is_idle(self) -> bool {
-        self.open && !self.awaiting && !self.closing
+        self.open && !self.awaiting && !self.closing && !self.parted
     }
 
     /// Microseconds from when it was due until `now`.
@@ -176,6 +204,11 @@ impl Heartbeat {
             self.pushed.end_message(now);
         }
         len
+    }
+
+    /// Connections that were established and have ended, one way or another.
+    pub(super) fn over(&self) -> u64 {
+        self.ended + self.lost.total() + self.retired
     }
 
     /// The answer to a heartbeat has come, or never will.
@@ -230,22 +263,53 @@ impl Heartbeat {
         }
     }
 
+    /// The server has said that it closes. If it does not, this side does (RFC 9112 section 9.6).
+    fn part(&mut self, client: &mut Client, conn: &mut Context<'_>) {
+        client.parted = true;
+        if client.closing {
+            return;
+        }
+        conn.wake_after(PARTING);
+        if self.parted.len() < PARTED_MAX {
+            let (local, remote) = (conn.local(), conn.remote());
+            let service = Builtin::of_tag(conn.tag());
+            self.parted.push_back(Parted { local, target: Target { service, endpoint: remote } });
+        }
+    }
+
     /// Answers what the server says unasked at the beginning of `bytes`; returns how many bytes that
     /// was, none if that cannot be said yet.
-    fn reply(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
+    fn reply(
+        &mut self,
+        conn: &mut Context<'_>,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Option<usize> {
         match exchange::unasked(Builtin::of_tag(conn.tag()), bytes) {
             Unasked::Nothing => Some(0),
             Unasked::Heartbeat(len, reply) if conn.room() >= reply.len() => {
                 conn.send(&reply);
                 Some(len)
             }
-            Unasked::Wait | Unasked::Heartbeat(..) => None,
+            Unasked::Goodbye(len, reply) if client.closing || conn.room() >= reply.len() => {
+                if !client.closing {
+                    conn.send(&reply);
+                }
+                self.part(client, conn);
+                Some(len)
+            }
+            Unasked::Wait | Unasked::Heartbeat(..) | Unasked::Goodbye(..) => None,
         }
     }
 
     /// Compares `bytes` with the answer that is awaited; returns how many of them it took, none if that
     /// cannot be said yet.
-    fn compare(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
+    fn compare(
+        &mut self,
+        conn: &mut Context<'_>,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Option<usize> {
         let service = Builtin::of_tag(conn.tag());
         if service == Builtin::Http {
             return self.judge(conn, client, bytes);
@@ -267,11 +331,19 @@ impl Heartbeat {
     }
 
     /// The same for an answer of HTTP's, which is taken when it is whole.
-    fn judge(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
+    fn judge(
+        &mut self,
+        conn: &mut Context<'_>,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Option<usize> {
         match response::judge(bytes) {
-            Welcome::Wait if client.awaiting => None,
-            Welcome::Came(len) if client.awaiting => {
+            (Welcome::Wait, _) if client.awaiting => None,
+            (Welcome::Came(len), is_last) if client.awaiting => {
                 self.answer(client, conn.now());
+                if is_last {
+                    self.part(client, conn);
+                }
                 Some(len)
             }
             _ => {
@@ -313,7 +385,7 @@ impl Service for Heartbeat {
                 (true, at) if client.pushed || at == 0 && rest[0] == PUSHED => {
                     Some(self.take_pushed(&mut client, rest, conn.now()))
                 }
-                (true, 0) => match self.reply(conn, rest) {
+                (true, 0) => match self.reply(conn, &mut client, rest) {
                     Some(0) => self.compare(conn, &mut client, rest),
                     replied => replied,
                 },
@@ -328,7 +400,13 @@ impl Service for Heartbeat {
         taken
     }
 
-    fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, reason: CloseReason) {
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        if Client::load(*conn.state()).parted {
+            conn.close();
+        }
+    }
+
+    fn on_close(&mut self, _: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
         let mut client = Client::load(state);
         self.settle(&mut client);
         self.ended += u64::from(client.closing);
@@ -337,7 +415,12 @@ impl Service for Heartbeat {
             // The driver had no more time for it.
             (false, _) if reason == CloseReason::Evicted => {}
             (false, _) => self.failed.count(reason),
-            (true, true) if in_order => {}
+            (true, true) if in_order => {
+                if exchange::server_closes_first(Builtin::of_tag(tag)) && !client.parted {
+                    self.lost.count(CloseReason::ProtocolError);
+                }
+            }
+            (true, false) if in_order && client.parted => self.retired += 1,
             (true, _) => self.lost.count(reason),
         }
     }
@@ -351,7 +434,7 @@ mod tests {
     fn a_record_keeps_what_is_known_of_its_connection() {
         let client = Client::opening(Instant::from_millis(5_000_000));
         assert_eq!(Client::load(client.store()), client);
-        for flags in 0..16 {
+        for flags in 0..32 {
             let has = |bit: u8| flags & bit != 0;
             let client = Client {
                 due_us: u32::MAX,
@@ -360,9 +443,10 @@ mod tests {
                 open: has(2),
                 closing: has(4),
                 pushed: has(8),
+                parted: has(16),
             };
             assert_eq!(Client::load(client.store()), client);
-            assert_eq!(client.is_idle(), flags & 7 == 2);
+            assert_eq!(client.is_idle(), flags & 23 == 2);
         }
     }
 
@@ -370,7 +454,7 @@ mod tests {
     fn latency_outlives_the_wrap_of_its_clock() {
         let due = Instant::from_nanos((u64::from(u32::MAX) - 10) * 1_000);
         let client = Client::opening(due);
-        assert_eq!(client.latency_us(due + crate::time::Duration::from_micros(30)), 30);
+        assert_eq!(client.latency_us(due + Duration::from_micros(30)), 30);
         assert_eq!(client.latency_us(due), 1, "the least that is told apart");
     }
 }

@@ -27,9 +27,8 @@ pub(super) fn judge(bytes: &[u8]) -> (Welcome, bool) {
         && len.and_then(|len| len.parse().ok()) == Some(HEALTHY.len())
         && lengths.next().is_none();
     let mut options = response.headers.iter();
-    let is_last = options.any(|field| {
-        field.name.eq_ignore_ascii_case("Connection") && says_close(field.value)
-    });
+    let is_last = options
+        .any(|field| field.name.eq_ignore_ascii_case("Connection") && says_close(field.value));
     let content = &bytes[head_len..];
     let judged = match content.get(..HEALTHY.len()) {
         _ if !is_right => Welcome::Wrong,

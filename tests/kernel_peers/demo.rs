@@ -145,7 +145,7 @@ pub(crate) fn assert_schema(summary: &Value) {
     let all = "schema link connections failed_by closed connect connect_latency_us hold heartbeats \
                latency_us memory cpu frames";
     assert_keys(summary, "", all);
-    assert_keys(summary, "connections", "requested established failed replaced");
+    assert_keys(summary, "connections", "requested established failed replaced renewed");
     assert_keys(summary, "connect", "seconds per_second");
     assert_keys(summary, "connect_latency_us", "p50 p99 p999 max");
     assert_keys(summary, "hold", "seconds server_cpu_seconds");
