@@ -2,10 +2,9 @@
 
 use super::address::{Cidr, TargetUrl};
 use super::clients::{Clients, Finished, Interrupt};
-use super::faults::FaultsArg;
 use super::status::Status;
 use super::summary::{Known, Summary};
-use super::{Failure, capture, driving, failed, gateways, heartbeat, liveness, refused, signals};
+use super::{Failure, driving, failed, gateways, heartbeat, liveness, records, refused, signals};
 use crate::engine::locals::{Locals, Owned};
 use crate::link::af_xdp::attachment::{self, Request, SetupError};
 use crate::link::af_xdp::interface::Interface;
@@ -19,7 +18,6 @@ use crate::tcp::timing::TIME_WAIT;
 use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use anyhow::{Context as _, anyhow, bail};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -97,17 +95,8 @@ pub(super) struct Args {
     #[command(flatten)]
     liveness: liveness::Args,
 
-    /// Write the summary to this file as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write every frame, both ways, to this file in pcap format.
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
-
-    /// Lose, double, reorder and damage frames, both ways.
-    #[arg(long, value_name = "KEY=PERCENT,...", default_value = "seed=0", hide = true)]
-    faults: FaultsArg,
+    #[command(flatten)]
+    records: records::Args,
 }
 
 /// Opens, holds and closes the connections.
@@ -119,15 +108,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let gateways = args.find_gateways(&owned).map_err(refused)?;
     check_ways(&plan, &owned, &gateways).map_err(refused)?;
     let profile = args.liveness.profile().map_err(refused)?;
-    args.json.as_deref().map_or(Ok(()), Summary::check_path).map_err(refused)?;
-    let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
+    args.records.check().map_err(refused)?;
+    let capture = args.records.capture(clock).map_err(refused)?;
     let stop = signals::stop_flag().map_err(refused)?;
     let clients = Clients {
         plan,
         owned,
         gateways,
         profile,
-        faults: args.faults,
+        faults: args.records.faults,
         capture,
         clock,
         progress: Arc::default(),
@@ -147,14 +136,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     });
     let finished = finished.map_err(failed)?;
     drop(attachment);
-    let reported = super::report(&summary(&finished), args.json.as_deref());
+    let reported = super::report(&summary(&finished), args.records.json());
     if finished.interrupted { Err(failed(anyhow!("interrupted"))) } else { reported }
 }
 
 fn summary(finished: &Finished) -> Summary {
     let known = Known { clients_alone: true, ..Known::default() };
     let status = Status::from(&finished.snapshot);
-    Summary::new(finished, "interface", &known, status.frames, status.events)
+    Summary::new(finished, "interface", &known, &status)
 }
 
 /// Whether the interface can be used: one queue is served, and frames that arrive on another would be

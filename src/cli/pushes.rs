@@ -7,6 +7,8 @@ use crate::control::message::Reached;
 use crate::control::{Answer, Request};
 use crate::load::exchange::PUSHED;
 use crate::load::heartbeat::Heartbeat;
+use crate::service::builtin::Builtin;
+use crate::service::unasked::unasked;
 use crate::shard::clock::Clock;
 use crate::shard::mailbox::Handle;
 use crate::time::Duration;
@@ -81,10 +83,15 @@ pub(super) fn ask_for(control: &Path, line: String) -> anyhow::Result<Reached> {
     }
 }
 
-/// Has the shard behind `handle` broadcast `line`.
-pub(super) fn ask_shard(handle: &Handle, clock: Clock, line: String) -> anyhow::Result<Reached> {
+/// Has the shard behind `handle`, which serves `service` alone, broadcast `line`.
+pub(super) fn ask_shard(
+    handle: &Handle,
+    clock: Clock,
+    service: Builtin,
+    line: String,
+) -> anyhow::Result<Reached> {
     let began = clock.now();
-    let receipt = handle.broadcast(Audience::All, line.into_bytes())?;
+    let receipt = handle.broadcast(Audience::All, &*unasked(service, &line)?)?;
     loop {
         if let Some(progress) = receipt.wait(Duration::from_secs(1)) {
             let micros = clock.now().since(began).as_micros();

@@ -2,7 +2,7 @@
 
 use super::clients::Finished;
 use super::pushes::{Asked, Pushes};
-use super::status::Frames;
+use super::status::{Frames, Status};
 use crate::load::heartbeat::{Heartbeat, Reasons};
 use crate::load::plan::Outcome;
 use crate::tcp::CloseReason;
@@ -46,6 +46,10 @@ pub(super) struct Summary {
     /// Of the same, by name; what did not happen is left out. For people: schema 1 has no such field.
     #[serde(skip)]
     pub(super) events: BTreeMap<String, u64>,
+    /// What the server's services kept besides the records while connections were held, by name; absent
+    /// where that was nothing, or is not known.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) server_keeps: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -145,16 +149,18 @@ pub(super) struct Known {
     pub(super) clients_alone: bool,
     /// The broadcast that it was asked for.
     pub(super) broadcast: Option<Asked>,
+    /// What its services kept while connections were held.
+    pub(super) keeps: BTreeMap<String, u64>,
 }
 
 impl Summary {
-    /// The summary of a run over `link`; `frames` and `events` are the server's where they are known.
+    /// The summary of a run over `link`; `status` is the last one of the server, or of the clients where
+    /// somebody else runs it.
     pub(super) fn new(
         finished: &Finished,
         link: &'static str,
         known: &Known,
-        frames: Frames,
-        events: BTreeMap<String, u64>,
+        status: &Status,
     ) -> Summary {
         let Finished { outcome, heartbeat, memory, cpu, .. } = finished;
         let established = heartbeat.opened;
@@ -167,6 +173,7 @@ impl Summary {
         };
         let client_memory = memory.1.map(|held| (memory.0, held)).filter(|_| known.clients_alone);
         let server_cpu = known.server_cpu.map(|(all, _)| all);
+        let Status { frames, events, .. } = status;
         let frame_count = frames.rx + frames.tx;
         Summary {
             schema: 1,
@@ -208,8 +215,9 @@ impl Summary {
                     .map(|all| round(all.as_secs_f64() * 1e9 / frame_count as f64, 10.0)),
                 client_seconds: known.clients_alone.then_some(cpu.as_secs_f64()),
             },
-            frames,
-            events,
+            frames: frames.clone(),
+            events: events.clone(),
+            server_keeps: known.keeps.clone(),
         }
     }
 
@@ -288,11 +296,16 @@ impl fmt::Display for Summary {
         write!(f, "frames       {} in and {} out at the {side}, ", frames.rx, frames.tx)?;
         write!(f, "{} dropped", frames.dropped.values().sum::<u64>())?;
         frames.dropped.iter().try_for_each(|(reason, count)| write!(f, ", {reason} {count}"))?;
-        let events: Vec<_> = events.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        match events.is_empty() {
-            true => Ok(()),
-            false => write!(f, "\nevents       {} at the {side}", events.join(", ")),
+        for (title, counts, side) in
+            [("events  ", events, side), ("keeps   ", &self.server_keeps, "server")]
+        {
+            let counts: Vec<_> =
+                counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            if !counts.is_empty() {
+                write!(f, "\n{title}     {} at the {side}", counts.join(", "))?;
+            }
         }
+        Ok(())
     }
 }
 

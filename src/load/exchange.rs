@@ -15,6 +15,9 @@ use crate::service::ws::{self, close};
 /// How a line begins that a server pushes to clients which did not ask for it: no answer does.
 pub const PUSHED: u8 = b'*';
 
+/// The longest text that a client of WebSocket takes unasked, in bytes: it waits for all of it.
+const TEXT_LEN_MAX: u64 = 4_096;
+
 /// The longest heartbeat, in bytes.
 const LEN_MAX: usize = 40;
 
@@ -127,6 +130,13 @@ pub enum Unasked {
     Wait,
     /// A heartbeat of its own, so many bytes long, and the answer to it.
     Heartbeat(usize, Message<REPLY_LEN_MAX>),
+    /// A message that it pushes.
+    Message {
+        /// How many bytes it takes.
+        len: usize,
+        /// How many of them are text.
+        text_len: usize,
+    },
     /// That it closes, in so many bytes, and what is said to that unless it is the answer to a goodbye.
     Goodbye(usize, Message<REPLY_LEN_MAX>),
 }
@@ -144,18 +154,25 @@ pub fn unasked(service: Builtin, bytes: &[u8]) -> Unasked {
 }
 
 /// A server's ping is answered with its payload (RFC 6455 section 5.5.3), and its close with its code
-/// (section 5.5.1).
+/// (section 5.5.1). It may push texts that begin with [`PUSHED`].
 fn control(bytes: &[u8]) -> Unasked {
     let (header, at) = match ws::frame::Header::parse(bytes) {
         Ok(Some(read)) => read,
         Ok(None) => return Unasked::Wait,
         Err(_) => return Unasked::Nothing,
     };
-    if !matches!(header.opcode, Opcode::Ping | Opcode::Close) || header.mask.is_some() {
+    let is_known = matches!(header.opcode, Opcode::Ping | Opcode::Close | Opcode::Text);
+    if !is_known || !header.fin || header.mask.is_some() || header.len > TEXT_LEN_MAX {
         return Unasked::Nothing;
     }
     let end = at + usize::try_from(header.len).unwrap_or(CONTROL_LEN_MAX);
     let Some(payload) = bytes.get(at..end) else { return Unasked::Wait };
+    if header.opcode == Opcode::Text {
+        return match payload.first() {
+            Some(&PUSHED) => Unasked::Message { len: end, text_len: payload.len() },
+            _ => Unasked::Nothing,
+        };
+    }
     if header.opcode == Opcode::Ping {
         return Unasked::Heartbeat(end, masked(Opcode::Pong, payload, 0));
     }
@@ -255,6 +272,12 @@ mod tests {
         assert_eq!(unasked(Builtin::Ws, &answer(Builtin::Ws, 1, 2)), Unasked::Nothing);
         assert_eq!(unasked(Builtin::Dubbo, &answer(Builtin::Dubbo, 1, 2)), Unasked::Nothing);
         assert_eq!(unasked(Builtin::Line, PONG), Unasked::Nothing);
+        let message = b"\x81\x05*news\x89";
+        assert_eq!(unasked(Builtin::Ws, message), Unasked::Message { len: 7, text_len: 5 });
+        assert_eq!(unasked(Builtin::Ws, &message[..6]), Unasked::Wait);
+        for wrong in [&b"\x01\x05*news"[..], b"\x81\x04news", b"\x82\x05*news", b"\x81\x00"] {
+            assert_eq!(unasked(Builtin::Ws, wrong), Unasked::Nothing, "{wrong:x?}");
+        }
     }
 
     #[test]

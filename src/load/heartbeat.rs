@@ -291,6 +291,11 @@ impl Heartbeat {
                 conn.send(&reply);
                 Some(len)
             }
+            Unasked::Message { len, text_len } => {
+                self.pushed.bytes += text_len as u64;
+                self.pushed.end_message(conn.now());
+                Some(len)
+            }
             Unasked::Goodbye(len, reply) if client.closing || conn.room() >= reply.len() => {
                 if !client.closing {
                     conn.send(&reply);

@@ -361,6 +361,10 @@ impl Service for Builtins {
         }
     }
 
+    fn usage(&mut self, tell: &mut dyn FnMut(&'static str, u64)) {
+        self.instances.iter_mut().for_each(|instance| instance.service().usage(tell));
+    }
+
     fn next_turn(&self) -> Option<Instant> {
         self.instances.iter().filter_map(|instance| instance.shared().next_turn()).min()
     }

@@ -90,6 +90,12 @@ pub trait Service {
         let _ = tell;
     }
 
+    /// Says how much is kept now besides the records, each number by its name. It is asked ten times a
+    /// second at most, and does a bounded piece of work for it.
+    fn usage(&mut self, tell: &mut dyn FnMut(&'static str, u64)) {
+        let _ = tell;
+    }
+
     /// When [`Service::on_turn`] is to be called, if it is. It is asked after every piece of work.
     fn next_turn(&self) -> Option<Instant> {
         None

@@ -173,7 +173,7 @@ fn an_operator_publishes_and_mosquitto_hears_it() {
     let test = "an_operator_publishes_and_mosquitto_hears_it";
     let Some(network) = Network::make(test, TOOLS) else { return };
     let control = Control::make();
-    let server = Server::start_with(&network, &[ARGS, &control.arg()].concat());
+    let mut server = Server::start_with(&network, &[ARGS, &control.arg()].concat());
     let mut clients = ["mqttv311", "mqttv5"]
         .map(|version| Subscriber::start(&network, version, "-t news/# -q 1"));
     let listener = "mqtt://10.77.0.1:1883";
@@ -186,6 +186,9 @@ fn an_operator_publishes_and_mosquitto_hears_it() {
             assert_eq!(client.messages(1), ["news/today 0 0 rain"]);
         }
     }
+    let keeps = server.settled().keeps;
+    assert_eq!((keeps["mqtt_sessions"], keeps["mqtt_subscriptions"]), (2, 2), "{keeps:?}");
+    assert!(keeps["mqtt_bytes_per_session"] > 0 && keeps["mqtt_subscription_bytes"] > 0);
     control.refuses(&["broadcast", "rain"], "broadcast it with a topic (--topic)");
     control
         .refuses(&["broadcast", "--topic", "news/#", "rain"], "a topic to publish to is not empty");
