@@ -7,7 +7,8 @@
 //!
 //! - `network`: the namespaces; `server`: the program and its status lines; `client`: sockets
 //! - `bulk`: streams of many bytes, both roles
-//! - `frames`: frames that are wrong on purpose; `capture`: tcpdump and tshark
+//! - `frames`: frames that are wrong on purpose; `capture`: tcpdump and tshark; `dissected`: what tshark makes
+//!   of each protocol
 //! - the others are the cases
 
 #[path = "../common/mod.rs"]
@@ -19,6 +20,7 @@ mod capture;
 mod client;
 mod dead;
 mod demo;
+mod dissected;
 mod driving;
 mod dubbo;
 mod embedding;
