@@ -25,10 +25,8 @@ impl<S: Service> Engine<S> {
     ) -> R {
         let room = self.room(slot).max(answer.written);
         let Engine { table, classes, outbox, service, scratch, .. } = self;
-        let output = &mut scratch[..room];
-        let mut context = context(table, classes, outbox, slot, now, output, *answer);
-        let result = call(service, &mut context);
-        *answer = context.answer;
+        let callee = Callee { service, table, classes, outbox };
+        let result = callee.call(slot, now, &mut scratch[..room], answer, call);
         self.grant(slot, answer, now);
         result
     }
@@ -221,19 +219,34 @@ impl<S: Service> Engine<S> {
     }
 }
 
-/// The service's view of the connection in `slot`, which has `output` to write into.
-pub(super) fn context<'a>(
-    table: &'a mut Table,
-    classes: &Classes,
-    outbox: &'a mut Outbox,
-    slot: u32,
-    now: Instant,
-    output: &'a mut [u8],
-    answer: Answer,
-) -> Context<'a> {
-    let (id, flow) = (table.slab.id(slot), table.flow(slot));
-    let conn = &mut table.slab[slot];
-    let tag = classes[conn.class].tag;
-    let (state, invitations) = (&mut conn.service, &mut table.invitations);
-    Context { id, now, tag, flow, state, output, answer, invitations, outbox }
+/// The service, and what a call of it looks at: the rest of the engine is not.
+pub(super) struct Callee<'a, S> {
+    pub(super) service: &'a mut S,
+    pub(super) table: &'a mut Table,
+    pub(super) classes: &'a Classes,
+    pub(super) outbox: &'a mut Outbox,
+}
+
+impl<S: Service> Callee<'_, S> {
+    /// Calls the service with the connection in `slot`, which has `output` to write into; what it sends is
+    /// added to `answer`. What it asks for besides is left to [`Engine::grant`].
+    pub(super) fn call<R>(
+        self,
+        slot: u32,
+        now: Instant,
+        output: &mut [u8],
+        answer: &mut Answer,
+        call: impl FnOnce(&mut S, &mut Context<'_>) -> R,
+    ) -> R {
+        let Callee { service, table, classes, outbox } = self;
+        let (id, flow) = (table.slab.id(slot), table.flow(slot));
+        let conn = &mut table.slab[slot];
+        let tag = classes[conn.class].tag;
+        let (state, invitations) = (&mut conn.service, &mut table.invitations);
+        let mut context =
+            Context { id, now, tag, flow, state, output, answer: *answer, invitations, outbox };
+        let result = call(service, &mut context);
+        *answer = context.answer;
+        result
+    }
 }

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use crate::capture::Capture;
 use crate::network::{Network, wait_for};
+use crate::python::{PYTHON, python};
 use crate::server::{Server, Status};
-use crate::ws::PYTHON;
 
 /// Every client is ended, and nothing is left to be sent.
 fn finish(mut server: Server, capture: &mut Capture) {
@@ -19,12 +19,6 @@ fn finish(mut server: Server, capture: &mut Capture) {
 
 fn set(values: &[String]) -> BTreeSet<&str> {
     values.iter().map(String::as_str).collect()
-}
-
-#[track_caller]
-fn python(network: &Network, script: &str) {
-    let output = network.run(&[PYTHON, "-c", script], b"");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -113,7 +107,7 @@ fn ws_is_websocket() {
     let listen = ["--address", "10.77.0.1/16", "--listen", "ws://10.77.0.1:80?heartbeat=500ms"];
     let server = Server::start_with(&network, &listen);
     let mut capture = Capture::start(&network);
-    python(&network, WEBSOCKET);
+    python(&network, WEBSOCKET, &[]);
     finish(server, &mut capture);
     capture.assert_clean(80);
     let said = capture.values("websocket.opcode", "tcp.srcport == 80");
@@ -153,7 +147,7 @@ fn dubbo_is_dubbo() {
         ["--address", "10.77.0.1/16", "--listen", "dubbo://10.77.0.1:20880?heartbeat=500ms"];
     let server = Server::start_with(&network, &listen);
     let mut capture = Capture::start(&network);
-    python(&network, DUBBO);
+    python(&network, DUBBO, &[]);
     finish(server, &mut capture);
     capture.assert_clean(20880);
     let pieces = capture.values("tcp.payload", "tcp.srcport == 20880 && tcp.len > 0");

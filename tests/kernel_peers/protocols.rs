@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::load::Load;
 use crate::network::Network;
+use crate::python::PYTHON;
 use crate::server::Server;
-use crate::ws::PYTHON;
 
 #[test]
 fn websocket_and_dubbo_are_loaded_while_the_server_asks_too() {

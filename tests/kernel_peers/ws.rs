@@ -2,14 +2,12 @@
 
 use crate::network::Network;
 use crate::push::Control;
+use crate::python::{PYTHON, assert_silence, python};
 use crate::server::Server;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::thread;
 use tenmil::service::ws::handshake::Refusal;
-
-/// The Python that Debian's packages are for, whichever other one is in the path.
-pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 const ARGS: &[&str] = &[
     "--address",
@@ -20,15 +18,6 @@ const ARGS: &[&str] = &[
     "ws://[fd77::1]:80",
     "ws://10.77.0.1:81?heartbeat=500ms&message-max=1000",
 ];
-
-/// Runs a script in the clients' namespace; returns what it printed.
-#[track_caller]
-fn python(network: &Network, script: &str, args: &[&str]) -> String {
-    let output = network.run(&[&[PYTHON, "-c", script], args].concat(), b"");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 #[test]
 fn python_websockets_gets_every_message_back() {
@@ -148,10 +137,7 @@ fn clients_that_answer_pings_stay_and_others_are_given_up() {
     let Some(network) = Network::make(test, &[PYTHON]) else { return };
     let mut server = Server::start_with(&network, ARGS);
     let said = python(&network, SILENCE, &["10.77.0.1", "81"]);
-    let mut words = said.split_whitespace().map(|word| word.parse::<f64>().expect("a number"));
-    let [silent, pings, pinged] = [(); 3].map(|()| words.next().expect("three"));
-    assert!((1.4..2.5).contains(&silent), "three periods of 500 ms: {said}");
-    assert!(pings == 2.0 && (4.0..=6.0).contains(&pinged), "{said}");
+    assert_silence(&said);
     let status = server.settled();
     assert_eq!(status.closed["heartbeat_missed"], 1, "{status:?}");
     assert_eq!(status.closed["protocol_error"], 1, "too long a message: {status:?}");
