@@ -25,10 +25,11 @@ impl<S: Service> Engine<S> {
         let room = self.room(slot).max(answer.written);
         let Engine { table, classes, outbox, service, scratch, .. } = self;
         let output = &mut scratch[..room];
-        let mut context = context(table, classes, outbox, slot, now, output, *answer);
+        let mut context = context(table, classes, outbox, slot, now, output, answer);
         let result = call(service, &mut context);
-        *answer = context.answer;
-        self.grant(slot, answer, now);
+        if !answer.is_plain() {
+            self.grant(slot, answer, now);
+        }
         result
     }
 
@@ -211,11 +212,13 @@ pub(super) fn context<'a>(
     slot: u32,
     now: Instant,
     output: &'a mut [u8],
-    answer: Answer,
+    answer: &'a mut Answer,
 ) -> Context<'a> {
-    let (id, flow) = (table.slab.id(slot), table.flow(slot));
+    let id = table.slab.id(slot);
     let conn = &mut table.slab[slot];
     let tag = classes[conn.class].tag;
+    let remote = (&conn.remote_addr, conn.remote_port);
+    let local = (&table.paths[conn.path].local, conn.local_port);
     let (state, invitations) = (&mut conn.service, &mut table.invitations);
-    Context { id, now, tag, flow, state, output, answer, invitations, outbox }
+    Context { id, now, tag, remote, local, state, output, answer, invitations, outbox }
 }
