@@ -3,7 +3,7 @@
 use super::*;
 use crate::client::routes::Ports;
 use crate::client::speaking::{Beats, Speaking};
-use crate::client::world::{Side, config};
+use crate::client::world::{Mode, Moody, Side, config};
 use crate::engine::locals::Listener;
 use crate::link::memory;
 use crate::service::builtin::{Builtin, Builtins};
@@ -16,36 +16,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Heard = fn(ConnId, &[u8]);
 type Clients = Client<Speaking<Heard>>;
-
-/// What the server does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Serves,
-    /// Its host is gone: nothing is answered.
-    Gone,
-    /// Its program is: its host resets.
-    Refuses,
-    /// Its program hangs: TCP acknowledges, and nobody answers.
-    Hangs,
-    /// It closes whatever it accepts.
-    Closes,
-}
-
-/// A server's service: the built-in ones, or none of them.
-struct Moody(Builtins, Mode);
-
-impl Service for Moody {
-    fn on_open(&mut self, conn: &mut Context<'_>) {
-        if self.1 == Mode::Closes {
-            conn.close();
-        }
-        self.0.on_open(conn);
-    }
-
-    fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
-        if self.1 == Mode::Hangs { bytes.len() } else { self.0.on_data(conn, bytes) }
-    }
-}
 
 struct World {
     server: Side<Moody>,

@@ -6,7 +6,8 @@ use crate::engine::{BATCH_MAX, Engine};
 use crate::frame::Frame;
 use crate::link::Link;
 use crate::link::memory::MemoryLink;
-use crate::service::Service;
+use crate::service::builtin::Builtins;
+use crate::service::{Context, Service};
 use crate::shard::{Driver, Next};
 use crate::time::{Duration, Instant};
 use crate::wire::addr::{Address, Secret};
@@ -56,5 +57,35 @@ impl<S: Service> Side<S> {
         let mut rx = Vec::with_capacity(BATCH_MAX);
         self.link.receive(&mut rx, BATCH_MAX).expect("it stays");
         rx.into_iter().for_each(|frame| crate::frame::FramePool::give(&mut self.link, frame));
+    }
+}
+
+/// What a server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Serves,
+    /// Its host is gone: nothing is answered.
+    Gone,
+    /// Its program is: its host resets.
+    Refuses,
+    /// Its program hangs: TCP acknowledges, and nobody answers.
+    Hangs,
+    /// It closes whatever it accepts.
+    Closes,
+}
+
+/// A server's service: the built-in ones, or none of them.
+pub(crate) struct Moody(pub(crate) Builtins, pub(crate) Mode);
+
+impl Service for Moody {
+    fn on_open(&mut self, conn: &mut Context<'_>) {
+        if self.1 == Mode::Closes {
+            conn.close();
+        }
+        self.0.on_open(conn);
+    }
+
+    fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+        if self.1 == Mode::Hangs { bytes.len() } else { self.0.on_data(conn, bytes) }
     }
 }

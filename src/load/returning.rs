@@ -104,3 +104,7 @@ pub(super) fn come_back<L: Link>(
     }
     dialed
 }
+
+#[cfg(test)]
+#[path = "returning_tests.rs"]
+mod tests;
