@@ -235,7 +235,6 @@ fn with_clients(network: &Network, body: impl FnOnce(&Shared, &AtomicU64)) {
                 let local = "10.77.16.1".parse().expect("an address");
                 let mut host = Host::attach(CLIENT_INTERFACE, local).expect("it can be attached");
                 host.on_link(16);
-                host.config.owned.iter_mut().for_each(|owned| owned.link_len = 16);
                 host.config.connections_max = 100;
                 let remote = "10.77.0.1:1883".parse().expect("an endpoint");
                 let ports = Ports { local, remote, tag: Builtin::Mqtt.tag(), seats: 10 };
