@@ -17,8 +17,8 @@ pub struct Beats {
     /// nothing off: MQTT demands it (MQTT-3.1.2-23), and who only listens would not be heard of. It is
     /// also the keep alive that a client of MQTT announces, in whole seconds.
     pub period: Option<Duration>,
-    /// How long an answer is awaited before it counts as missed, and the heartbeat is sent again. It is
-    /// also how long what is said first is waited for each time.
+    /// How long an answer is awaited before it counts as missed, and the heartbeat is sent again: a period
+    /// at the longest, whatever is set. It is also how long what is said first is waited for each time.
     pub answer_wait: Duration,
     /// After so many missed answers in a row the server is given up.
     pub misses: u8,
@@ -122,6 +122,9 @@ fn name(conn: &Context<'_>) -> (u32, u32) {
 impl<H: FnMut(ConnId, &[u8])> Speaking<H> {
     /// `heard` gets the messages.
     pub fn new(beats: Beats, heard: H) -> Speaking<H> {
+        // A wake is not moved when the answer comes, and the next heartbeat may be due then.
+        let answer_wait = beats.answer_wait.min(beats.period.unwrap_or(Duration::MAX));
+        let beats = Beats { answer_wait, ..beats };
         Speaking { beats, heard, counts: Counts::default() }
     }
 

@@ -22,8 +22,7 @@ struct World<H> {
 }
 
 fn open(service: Builtin, beats: Beats) -> World<impl FnMut(ConnId, &[u8])> {
-    let mut conn = ByHand::new(Instant::from_millis(5_000));
-    conn.tag = service.tag();
+    let mut conn = ByHand::new(Instant::from_millis(5_000)).with_tag(service.tag());
     let heard = Heard::default();
     let hearing = heard.clone();
     let mut speaking = Speaking::new(beats, move |_, message: &[u8]| {
@@ -148,6 +147,20 @@ fn a_late_answer_ends_the_count_and_its_repetitions_are_taken() {
     assert_eq!(world.heard.borrow().len(), 0);
     world.hear(first);
     assert_eq!(*world.heard.borrow(), [first], "nobody asked for it");
+}
+
+/// The wake for a missing answer came later than the next heartbeat was due, which a server of MQTT missed.
+#[test]
+fn a_long_wait_for_answers_puts_no_heartbeat_off() {
+    let period = Some(5 * SECOND);
+    let mut world = open(Builtin::Mqtt, Beats { period, answer_wait: 10 * SECOND, misses: 3 });
+    world.hear(CONNACK);
+    let began = world.conn.now;
+    for n in 1..10 {
+        assert_eq!(world.wake(), began + n * 5 * SECOND);
+        assert!(world.said().ends_with(PINGREQ));
+        world.hear(PINGRESP);
+    }
 }
 
 #[test]
