@@ -43,6 +43,8 @@ mod process;
 mod promotion;
 mod push;
 mod pushes;
+mod reconnect;
+mod returns;
 mod serve;
 mod server;
 mod signals;

@@ -1,9 +1,11 @@
 //! The client's side of the services: checks every answer byte for byte.
 
-use super::exchange::{self, PUSHED, Unasked};
-use super::greeting::{self, Welcome};
 use super::pushed::Pushed;
-use super::response;
+use crate::client::exchange::{self, PUSHED, Unasked};
+use crate::client::greeting::{self, KEEP_ALIVE_MAX, Welcome};
+use crate::client::judge_response;
+use crate::client::reasons::Reasons;
+use crate::client::seats::Seats;
 use crate::conn::slab::ConnId;
 use crate::service::builtin::Builtin;
 use crate::service::{Context, Service, ServiceState};
@@ -15,7 +17,6 @@ use hdrhistogram::Histogram;
 const LATENCY_MAX_US: u64 = 3_600_000_000;
 
 /// Counts what happens to the connections, and how long answers take.
-#[derive(Debug)]
 pub struct Heartbeat {
     /// Connections that were established.
     pub opened: u64,
@@ -37,8 +38,12 @@ pub struct Heartbeat {
     pub pushed: Pushed,
     /// Microseconds from when a heartbeat was due to its answer.
     pub latency: Histogram<u64>,
+    /// The same, of those answered while others were lost and not back.
+    pub storm_latency: Histogram<u64>,
     /// Microseconds from when a connection was to be opened until it was established.
     pub connect_latency: Histogram<u64>,
+    /// Where connections are opened again: whose they are.
+    pub seats: Option<Seats>,
 }
 
 impl Default for Heartbeat {
@@ -57,29 +62,10 @@ impl Default for Heartbeat {
             wrong: 0,
             pushed: Pushed::new(histogram()),
             latency: histogram(),
+            storm_latency: histogram(),
             connect_latency: histogram(),
+            seats: None,
         }
-    }
-}
-
-/// How often connections ended for each reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reasons([u64; CloseReason::ALL.len()]);
-
-impl Reasons {
-    /// Counts one more.
-    pub(super) fn count(&mut self, reason: CloseReason) {
-        self.0[reason as usize] += 1;
-    }
-
-    /// How many there were for `reason`.
-    pub fn get(&self, reason: CloseReason) -> u64 {
-        self.0[reason as usize]
-    }
-
-    /// How many there were in all.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
     }
 }
 
@@ -99,6 +85,10 @@ pub(super) struct Client {
     pub(super) closing: bool,
     /// Whether a line is coming that was pushed.
     pub(super) pushed: bool,
+    /// Whether a heartbeat was ever answered.
+    pub(super) proved: bool,
+    /// Heartbeats missed in a row.
+    pub(super) missed: u8,
 }
 
 impl Client {
@@ -106,6 +96,7 @@ impl Client {
     const OPEN: u8 = 2;
     const CLOSING: u8 = 4;
     const PUSHED: u8 = 8;
+    const PROVED: u8 = 16;
 
     /// A connection that is to be opened at `due`.
     pub(super) fn opening(due: Instant) -> Client {
@@ -114,7 +105,7 @@ impl Client {
 
     /// Reads what stands in a record.
     pub(super) fn load(state: ServiceState) -> Client {
-        let [a, b, c, d, matched, flags, ..] = state;
+        let [a, b, c, d, matched, flags, missed, _] = state;
         let has = |flag: u8| flags & flag != 0;
         Client {
             due_us: u32::from_le_bytes([a, b, c, d]),
@@ -123,6 +114,8 @@ impl Client {
             open: has(Client::OPEN),
             closing: has(Client::CLOSING),
             pushed: has(Client::PUSHED),
+            proved: has(Client::PROVED),
+            missed,
         }
     }
 
@@ -133,8 +126,9 @@ impl Client {
         let flags = flag(self.awaiting, Client::AWAITING)
             | flag(self.open, Client::OPEN)
             | flag(self.closing, Client::CLOSING)
-            | flag(self.pushed, Client::PUSHED);
-        [a, b, c, d, self.matched, flags, 0, 0]
+            | flag(self.pushed, Client::PUSHED)
+            | flag(self.proved, Client::PROVED);
+        [a, b, c, d, self.matched, flags, self.missed, 0]
     }
 
     /// Whether a heartbeat can be sent on it, or it can be closed without losing an answer.
@@ -187,8 +181,11 @@ impl Heartbeat {
 
 impl Heartbeat {
     /// The connection is ready for heartbeats.
-    fn open(&mut self, client: &mut Client, now: Instant) {
+    fn open(&mut self, client: &mut Client, slot: u32, now: Instant) {
         self.opened += 1;
+        if let Some(seats) = &mut self.seats {
+            seats.opened(slot, now);
+        }
         self.connect_latency.saturating_record(client.latency_us(now));
         client.open = true;
     }
@@ -197,9 +194,9 @@ impl Heartbeat {
     fn greet(&mut self, conn: &mut Context<'_>) {
         let mut client = Client::load(*conn.state());
         let (service, slot) = (Builtin::of_tag(conn.tag()), conn.id().index());
-        let greeting = greeting::greeting(service, slot, client.due_us);
+        let greeting = greeting::greeting(service, KEEP_ALIVE_MAX, slot, client.due_us);
         if greeting.is_empty() {
-            self.open(&mut client, conn.now());
+            self.open(&mut client, slot, conn.now());
             *conn.state() = client.store();
         } else if conn.room() >= greeting.len() {
             conn.send(&greeting);
@@ -219,12 +216,16 @@ impl Heartbeat {
         match greeting::welcome(service, slot, client.due_us, bytes) {
             Welcome::Wait => None,
             Welcome::Came(len) => {
-                self.open(client, conn.now());
+                self.open(client, slot, conn.now());
                 Some(len)
             }
             Welcome::Wrong => {
                 self.wrong += 1;
-                conn.close_for(CloseReason::ProtocolError);
+                match self.seats {
+                    None => conn.close_for(CloseReason::ProtocolError),
+                    // No TIME-WAIT, which would keep the record from the next attempt.
+                    Some(_) => conn.abort_for(CloseReason::ProtocolError),
+                }
                 Some(bytes.len())
             }
         }
@@ -268,7 +269,7 @@ impl Heartbeat {
 
     /// The same for an answer of HTTP's, which is taken when it is whole.
     fn judge(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
-        match response::judge(bytes) {
+        match judge_response(bytes) {
             Welcome::Wait if client.awaiting => None,
             Welcome::Came(len) if client.awaiting => {
                 self.answer(client, conn.now());
@@ -285,9 +286,13 @@ impl Heartbeat {
     /// The answer has come, and is the right one.
     fn answer(&mut self, client: &mut Client, now: Instant) {
         self.settle(client);
+        (client.proved, client.missed) = (true, 0);
         self.answered += 1;
         let latency_us = client.latency_us(now);
         self.latency.saturating_record(latency_us);
+        if self.seats.as_ref().is_some_and(Seats::has_outage) {
+            self.storm_latency.saturating_record(latency_us);
+        }
         self.pushed.note_answer(latency_us, now);
     }
 }
@@ -328,9 +333,20 @@ impl Service for Heartbeat {
         taken
     }
 
-    fn on_close(&mut self, _: ConnId, _: u8, state: ServiceState, reason: CloseReason) {
+    fn on_peer_close(&mut self, conn: &mut Context<'_>) {
+        conn.close();
+        let (slot, now, client) = (conn.id().index(), conn.now(), Client::load(*conn.state()));
+        if let Some(seats) = &mut self.seats {
+            seats.closing(slot, now, client.proved);
+        }
+    }
+
+    fn on_close(&mut self, id: ConnId, _: u8, state: ServiceState, reason: CloseReason) {
         let mut client = Client::load(state);
         self.settle(&mut client);
+        if let Some(seats) = &mut self.seats {
+            seats.ended(id.index(), client.proved);
+        }
         self.ended += u64::from(client.closing);
         let in_order = matches!(reason, CloseReason::ClosedByUs | CloseReason::ClosedByPeer);
         match (client.open, client.closing) {
@@ -351,7 +367,7 @@ mod tests {
     fn a_record_keeps_what_is_known_of_its_connection() {
         let client = Client::opening(Instant::from_millis(5_000_000));
         assert_eq!(Client::load(client.store()), client);
-        for flags in 0..16 {
+        for flags in 0..32 {
             let has = |bit: u8| flags & bit != 0;
             let client = Client {
                 due_us: u32::MAX,
@@ -360,6 +376,8 @@ mod tests {
                 open: has(2),
                 closing: has(4),
                 pushed: has(8),
+                proved: has(16),
+                missed: 3 * flags,
             };
             assert_eq!(Client::load(client.store()), client);
             assert_eq!(client.is_idle(), flags & 7 == 2);

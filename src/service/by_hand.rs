@@ -56,6 +56,12 @@ impl ByHand {
         }
     }
 
+    /// The same with this tag.
+    #[must_use]
+    pub fn with_tag(self, tag: u8) -> ByHand {
+        ByHand { tag, ..self }
+    }
+
     /// The connection's name.
     pub fn id(&self) -> ConnId {
         self.id

@@ -37,6 +37,7 @@ mod options;
 mod protocols;
 mod push;
 mod refusals;
+mod returning;
 mod server;
 mod silence;
 mod steering;

@@ -18,7 +18,7 @@ pub const PUSHED: u8 = b'*';
 const LEN_MAX: usize = 40;
 
 /// How long a stamp is, in bytes.
-const STAMP_LEN: usize = 16;
+pub(super) const STAMP_LEN: usize = 16;
 
 /// What one side says, of `N` bytes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
