@@ -9,6 +9,7 @@
 //! - [`segment`]: segments for records in any state
 //! - [`ws`], [`dubbo`]: clients of a service
 //! - [`http`]: requests in any pieces
+//! - [`client`]: servers of a client that say anything
 //! - [`engine`]: frames, timers and commands for a whole engine
 //! - [`mqtt`]: packets, and clients of a server that say anything
 
@@ -17,6 +18,7 @@
 #[path = "../../tests/common/allocations.rs"]
 mod allocations;
 mod bytes;
+pub mod client;
 pub mod cookies;
 pub mod dubbo;
 pub mod engine;
@@ -32,7 +34,7 @@ pub mod ws;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
@@ -42,4 +44,5 @@ pub const TARGETS: [Target; 9] = [
     ("engine", engine::run),
     ("http", http::run),
     ("mqtt", mqtt::run),
+    ("client", client::run),
 ];

@@ -129,6 +129,7 @@ impl Args {
                 hold,
                 churn: None,
                 duration: None,
+                reconnect: None,
             },
             owned: vec![Owned { addr: CLIENTS, range_len: CLIENTS_LEN, link_len: LINK_LEN }],
             gateways: Vec::new(),

@@ -4,14 +4,16 @@ use super::address::{Cidr, TargetUrl};
 use super::clients::{Clients, Finished, Interrupt};
 use super::status::Status;
 use super::summary::{Known, Summary};
-use super::{Failure, driving, failed, gateways, heartbeat, liveness, records, refused, signals};
+use super::{
+    Failure, driving, failed, gateways, heartbeat, liveness, reconnect, records, refused, signals,
+};
 use crate::engine::locals::{Locals, Owned};
 use crate::link::af_xdp::attachment::{self, Request, SetupError};
 use crate::link::af_xdp::interface::Interface;
 use crate::link::af_xdp::program::XdpMode;
 use crate::link::af_xdp::routes;
 use crate::load::flows::{Flows, Target};
-use crate::load::plan::{Plan, UNDERWAY_MAX};
+use crate::load::plan::{Plan, UNDERWAY_MAX, stride};
 use crate::shard::Shared;
 use crate::shard::clock::Clock;
 use crate::tcp::timing::TIME_WAIT;
@@ -20,6 +22,9 @@ use crate::wire::addr::{Address, Endpoint};
 use anyhow::{Context as _, anyhow, bail};
 use std::sync::Arc;
 use std::thread;
+
+/// From how many ports a client comes in turn that comes back.
+const ROWS: [u64; 4] = [16, 8, 4, 2];
 
 /// The most connections: as many as a server may have.
 const CONNECTIONS_MAX: u32 = 1 << 30;
@@ -78,6 +83,9 @@ pub(super) struct Args {
     /// Hold connections no longer than so long after the first SYN, and then close them.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+
+    #[command(flatten)]
+    reconnect: reconnect::Args,
 
     /// Connections being opened at once, and closed at once; and answers awaited at once while late
     /// heartbeats are caught up with.
@@ -184,10 +192,16 @@ impl Args {
     fn plan(&self) -> anyhow::Result<Plan> {
         let prefixes: Vec<_> = self.source.iter().map(prefix).collect();
         let targets: Vec<_> = self.target.iter().map(target).collect();
-        let flows = Flows::new(&prefixes, &targets, u64::from(self.records()));
-        let flows = match self.churn {
-            true => flows.context("with --churn, closed connections count for another minute")?,
-            false => flows?,
+        let reconnect = self.reconnect.plan()?;
+        let flows = |len: u64| Flows::new(&prefixes, &targets, len);
+        // Where connections come back, each client has several ports, if there are so many.
+        let row = stride(u64::from(self.connections), targets.len());
+        let rows = if reconnect.is_some() { &ROWS[..] } else { &[] };
+        let flows = match rows.iter().find_map(|rows| flows(rows * row).ok()) {
+            Some(flows) => flows,
+            None if self.churn => flows(self.records().into())
+                .context("with --churn, closed connections count for another minute")?,
+            None => flows(self.records().into())?,
         };
         let rate = self.rate.map(u64::from);
         let hold = match (self.hold, self.duration) {
@@ -206,6 +220,7 @@ impl Args {
             hold,
             churn: rate.filter(|_| self.churn),
             duration: self.duration,
+            reconnect,
         })
     }
 

@@ -1,11 +1,11 @@
 //! What a run's clients were pushed: the broadcast of `demo`, and what came of it.
 
 use super::summary::Latency;
+use crate::client::exchange::PUSHED;
 use crate::conn::broadcast::Audience;
 use crate::control::ask::ask;
 use crate::control::message::Reached;
 use crate::control::{Answer, Request};
-use crate::load::exchange::PUSHED;
 use crate::load::heartbeat::Heartbeat;
 use crate::service::builtin::Builtin;
 use crate::service::unasked::unasked;

@@ -2,8 +2,10 @@
 
 use super::clients::Finished;
 use super::pushes::{Asked, Pushes};
+use super::returns::Returns;
 use super::status::{Frames, Status};
-use crate::load::heartbeat::{Heartbeat, Reasons};
+use crate::client::reasons::Reasons;
+use crate::load::heartbeat::Heartbeat;
 use crate::load::plan::Outcome;
 use crate::tcp::CloseReason;
 use crate::time::Duration;
@@ -39,6 +41,9 @@ pub(super) struct Summary {
     /// What was pushed; absent where nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pushes: Option<Pushes>,
+    /// What came of connections that were opened again; absent where none was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reconnects: Option<Returns>,
     pub(super) memory: Memory,
     pub(super) cpu: Cpu,
     /// The server's; the clients' where somebody else runs the server.
@@ -163,7 +168,8 @@ impl Summary {
         status: &Status,
     ) -> Summary {
         let Finished { outcome, heartbeat, memory, cpu, .. } = finished;
-        let established = heartbeat.opened;
+        let reconnects = Returns::of(outcome, heartbeat);
+        let established = if reconnects.is_some() { outcome.held } else { heartbeat.opened };
         let failed = outcome.requested.saturating_sub(established);
         let seconds = outcome.connect_time.as_secs_f64();
         let held = established.saturating_sub(outcome.churned + outcome.renewed) as f64;
@@ -173,6 +179,11 @@ impl Summary {
         };
         let client_memory = memory.1.map(|held| (memory.0, held)).filter(|_| known.clients_alone);
         let server_cpu = known.server_cpu.map(|(all, _)| all);
+        // What was opened again is told apart.
+        let (failed_by, lost) = match reconnects {
+            Some(_) => <(Reasons, Reasons)>::default(),
+            None => (heartbeat.failed, heartbeat.lost),
+        };
         let Status { frames, events, .. } = status;
         let frame_count = frames.rx + frames.tx;
         Summary {
@@ -185,11 +196,8 @@ impl Summary {
                 replaced: outcome.churned,
                 renewed: outcome.renewed,
             },
-            failed_by: by_reason(
-                &heartbeat.failed,
-                failed.saturating_sub(heartbeat.failed.total()),
-            ),
-            closed: by_reason(&heartbeat.lost, outcome.unclosed),
+            failed_by: by_reason(&failed_by, failed.saturating_sub(failed_by.total())),
+            closed: by_reason(&lost, outcome.unclosed),
             connect: Connect {
                 seconds: round(seconds, 1e6),
                 per_second: if seconds > 0.0 { (held / seconds).round() } else { 0.0 },
@@ -202,6 +210,7 @@ impl Summary {
             heartbeats: Heartbeats::of(outcome, heartbeat),
             latency_us: Latency::of(&heartbeat.latency),
             pushes: Pushes::of(heartbeat, known.broadcast.as_ref()),
+            reconnects,
             memory: Memory {
                 server_bytes_per_connection: known.server_memory.and_then(per_connection),
                 server_rss_bytes: known.server_memory.map(|(_, held)| held).or(known.only_memory),
@@ -221,9 +230,14 @@ impl Summary {
         }
     }
 
-    /// Whether everything that was asked for happened, and rightly.
+    /// Whether everything that was asked for happened, and rightly. What is lost with a connection that
+    /// is opened again is lost.
     pub(super) fn is_clean(&self) -> bool {
         let Heartbeats { sent, answered, wrong, skipped, .. } = self.heartbeats;
+        let (sent, skipped) = match self.reconnects {
+            Some(_) => (answered, 0),
+            None => (sent, skipped),
+        };
         self.connections.established == self.connections.requested
             && self.connections.failed == 0
             && self.closed.is_empty()
@@ -287,6 +301,9 @@ impl fmt::Display for Summary {
         writeln!(f, "\nlatency      {p50} us median, {p99} p99, {p999} p99.9, {max} at most")?;
         if let Some(pushes) = &self.pushes {
             writeln!(f, "{pushes}")?;
+        }
+        if let Some(reconnects) = &self.reconnects {
+            writeln!(f, "{reconnects}")?;
         }
         self.write_memory(f)?;
         if let Cpu { server_seconds: Some(seconds), server_ns_per_frame: Some(ns), .. } = self.cpu {

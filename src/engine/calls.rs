@@ -27,7 +27,9 @@ impl<S: Service> Engine<S> {
         let Engine { table, classes, outbox, service, scratch, .. } = self;
         let callee = Callee { service, table, classes, outbox };
         let result = callee.call(slot, now, &mut scratch[..room], answer, call);
-        self.grant(slot, answer, now);
+        if !answer.is_plain() {
+            self.grant(slot, answer, now);
+        }
         result
     }
 
@@ -239,14 +241,14 @@ impl<S: Service> Callee<'_, S> {
         call: impl FnOnce(&mut S, &mut Context<'_>) -> R,
     ) -> R {
         let Callee { service, table, classes, outbox } = self;
-        let (id, flow) = (table.slab.id(slot), table.flow(slot));
+        let id = table.slab.id(slot);
         let conn = &mut table.slab[slot];
         let tag = classes[conn.class].tag;
+        let remote = (&conn.remote_addr, conn.remote_port);
+        let local = (&table.paths[conn.path].local, conn.local_port);
         let (state, invitations) = (&mut conn.service, &mut table.invitations);
         let mut context =
-            Context { id, now, tag, flow, state, output, answer: *answer, invitations, outbox };
-        let result = call(service, &mut context);
-        *answer = context.answer;
-        result
+            Context { id, now, tag, remote, local, state, output, answer, invitations, outbox };
+        call(service, &mut context)
     }
 }

@@ -1,10 +1,9 @@
 //! The driver against a server on the other end of a link in memory.
 
 use super::*;
-use crate::engine::BATCH_MAX;
-use crate::engine::config::Config;
-use crate::engine::locals::{Listener, Owned};
-use crate::link::memory::{self, MemoryLink};
+use crate::client::world::{Side, config};
+use crate::engine::locals::Listener;
+use crate::link::memory;
 use crate::load::flows::{Flows, Target};
 use crate::service::builtin::{Builtin, Builtins, Setup};
 use crate::service::http;
@@ -49,6 +48,7 @@ fn plan(connections: u64, targets: &[Target]) -> Plan {
         hold: period,
         churn: None,
         duration: None,
+        reconnect: None,
     }
 }
 
@@ -70,48 +70,8 @@ struct World {
 const USUAL: World =
     World { flights: 4096, records: [8192; 2], served: None, cut_short: false, requests_max: 0 };
 
-fn config(mac: u8, owned: [(Address, u8); 2], records: u32, flights: u32) -> Config {
-    let mut config = Config::new([2, 0, 0, 0, 0, mac], Secret([mac; 16]), Secret([mac; 16]));
-    let owned = owned.into_iter().map(|(addr, range_len)| {
-        let link_len = if addr.is_v4() { 16 } else { 64 };
-        Owned { addr, range_len, link_len }
-    });
-    config.owned = owned.collect();
-    config.connections_max = records;
-    config.flights_max = flights;
-    config.time_wait = Duration::from_millis(200);
-    config
-}
-
 /// How long a round of both sides takes.
 const ROUND: Duration = Duration::from_micros(100);
-
-/// One end of the link.
-struct Side<S: Service> {
-    link: MemoryLink,
-    engine: Engine<S>,
-    tx: Vec<Frame>,
-}
-
-impl<S: Service> Side<S> {
-    fn new(link: MemoryLink, config: Config, service: S) -> Side<S> {
-        let engine = Engine::new(config, service, Instant::ZERO);
-        Side { link, engine, tx: Vec::with_capacity(1024) }
-    }
-
-    /// What a shard does in a round; returns whether anything moved.
-    fn round(&mut self, now: Instant, driver: &mut impl Driver<S>) -> (Next, bool) {
-        let mut rx = Vec::with_capacity(BATCH_MAX);
-        let received = self.link.receive(&mut rx, BATCH_MAX).expect("it stays");
-        self.engine.handle_frames(now, &mut self.link, &mut rx, &mut self.tx);
-        self.engine.handle_timers(now, &mut self.link, &mut self.tx);
-        let next = driver.poll(now, &mut self.engine, &mut self.link, &mut self.tx);
-        let moved = received > 0 || !self.tx.is_empty();
-        self.link.transmit(&mut self.tx).expect("it stays");
-        self.link.flush().expect("it stays");
-        (next, moved)
-    }
-}
 
 /// What the server serves.
 fn services(world: World) -> Builtins {
@@ -133,7 +93,7 @@ fn run(plan: Plan, world: World) -> (Outcome, Heartbeat) {
 /// The same with another server.
 fn run_with(plan: Plan, world: World, service: impl Service) -> (Outcome, Heartbeat) {
     let [clients, servers] = world.records;
-    let mut server = config(1, [(SERVERS[0], 32), (SERVERS[1], 128)], servers, servers);
+    let mut server = config(1, &[(SERVERS[0], 32), (SERVERS[1], 128)], servers, servers);
     server.resets_per_second = 1_000_000;
     let targets = plan.flows.targets().iter();
     let listeners = targets.filter(|target| target.endpoint.port != REFUSED.endpoint.port);
@@ -143,7 +103,7 @@ fn run_with(plan: Plan, world: World, service: impl Service) -> (Outcome, Heartb
         profile: None,
     });
     server.listeners = listeners.collect();
-    let clients = config(2, [(CLIENTS[0], 20), (CLIENTS[1], 112)], clients, world.flights);
+    let clients = config(2, &[(CLIENTS[0], 20), (CLIENTS[1], 112)], clients, world.flights);
     let progress = Arc::new(Progress::default());
     progress.go_on();
     let (server_link, client_link) = memory::pair(4096, 2048, 2048);

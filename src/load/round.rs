@@ -1,7 +1,9 @@
 //! One round of a driver: what it works with, and what it may do in it.
 
-use super::exchange;
-use super::heartbeat::{Client, Heartbeat};
+use super::heartbeat::Heartbeat;
+use super::state::Client;
+use crate::client::exchange;
+use crate::client::seats::Seats;
 use crate::conn::slab::ConnId;
 use crate::engine::{CommandError, ConnectError, Engine};
 use crate::frame::Frame;
@@ -42,6 +44,11 @@ impl<'a, L: Link> Round<'a, L> {
     /// What the service has counted.
     pub(super) fn counted(&self) -> &Heartbeat {
         self.engine.service()
+    }
+
+    /// The seats, where connections are opened again.
+    pub(super) fn seats(&mut self) -> Option<&mut Seats> {
+        self.engine.service_mut().seats.as_mut()
     }
 
     /// Whether another command fits into this round.

@@ -115,6 +115,14 @@ pub trait Service {
         false
     }
 
+    /// Whether a connection that this host opened, with `tag` and `state`, has proved itself: that a server
+    /// is there which does its work, and not only accepts. It is asked when the connection ends: who has
+    /// not proved himself is waited for longer each time (see the module `client`).
+    fn is_proved(&self, tag: u8, state: &ServiceState) -> bool {
+        let _ = (tag, state);
+        false
+    }
+
     /// Whether what others push may be sent now on a connection with `tag` and `state`: not in the middle
     /// of what the service itself is sending in pieces, for instance. Until then it waits, as long as
     /// what is pushed may wait. Data sent by the connection's own calls, or by

@@ -23,10 +23,10 @@ pub(crate) struct Load {
 
 /// What a run ends with.
 pub(crate) struct Ended {
-    code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// Without what it said of its progress.
-    stderr: String,
-    stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) stdout: String,
     pub(crate) summary: Value,
 }
 
@@ -154,7 +154,7 @@ fn connections_that_a_web_server_closes_as_it_announced_are_renewed() {
 }
 
 /// A kernel's echo server that keeps every connection until its client closes.
-const ECHO: &str = r#"
+pub(crate) const ECHO: &str = r#"
 import selectors, socket
 poll = selectors.DefaultSelector()
 listener = socket.create_server(("", 7), backlog=4096)
@@ -170,10 +170,12 @@ while True:
                 continue
             poll.register(client, selectors.EVENT_READ)
             continue
-        said = key.fileobj.recv(65536)
-        if said:
+        try:
+            said = key.fileobj.recv(65536)
             key.fileobj.sendall(said)
-        else:
+        except ConnectionError:
+            said = b""
+        if not said:
             poll.unregister(key.fileobj)
             key.fileobj.close()
 "#;
@@ -234,7 +236,7 @@ fn a_web_server_of_pythons_is_asked_how_it_is() {
 }
 
 /// Runs a server at the server's end that says when it listens.
-fn start_python(network: &Network, script: &str) -> Child {
+pub(crate) fn start_python(network: &Network, script: &str) -> Child {
     let mut server = network.in_server(|| {
         let mut command = Command::new("python3");
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -348,6 +350,15 @@ fn a_load_that_cannot_be_is_refused_in_one_line() {
         ([&source, &target, &["--connections", "0"]], &["--connections"]),
         ([&source, &target, &["--connections", "10", "--churn"]], &["--rate"]),
         ([&source, &target, &["--connections", "9", "--heartbeat", "soon"]], &["soon", "60s"]),
+        ([&source, &target, &["--connections", "9", "--misses", "2"]], &["--reconnect"]),
+        (
+            [&source, &target, &["--connections", "9", "--reconnect", "--backoff-base", "2m"]],
+            &["--backoff-base 120s", "--backoff-cap 60s"],
+        ),
+        (
+            [&source, &target, &["--connections", "9", "--reconnect", "--churn", "--rate", "9"]],
+            &["--churn", "--reconnect"],
+        ),
         (
             [&source, &target, &["--connections", "9", "--json", "/nonexistent/a"]],
             &["cannot write"],

@@ -41,6 +41,7 @@ mod protocols;
 mod push;
 mod python;
 mod refusals;
+mod returning;
 mod server;
 mod silence;
 mod steering;

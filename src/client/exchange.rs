@@ -22,7 +22,7 @@ const TEXT_LEN_MAX: u64 = 4_096;
 const LEN_MAX: usize = 40;
 
 /// How long a stamp is, in bytes.
-const STAMP_LEN: usize = 16;
+pub(super) const STAMP_LEN: usize = 16;
 
 /// What one side says, of `N` bytes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ const FIELDS_MAX: usize = 32;
 /// Judges the beginning of an answer to [`REQUEST`]: 200, with the content of a server that is well, whose
 /// length the head says (RFC 9112 section 6.3). Says whether it is the last one on its connection, too
 /// (section 9.6).
-pub(super) fn judge(bytes: &[u8]) -> (Welcome, bool) {
+pub(crate) fn judge(bytes: &[u8]) -> (Welcome, bool) {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     let head_len = match response.parse(bytes) {
