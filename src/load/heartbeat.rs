@@ -208,6 +208,8 @@ impl Heartbeat {
     ) -> Option<usize> {
         match exchange::unasked(Builtin::of_tag(conn.tag()), bytes) {
             Unasked::Nothing => Some(0),
+            // RFC 6455 section 5.5.1: nothing is said after a goodbye, which this has crossed.
+            Unasked::Heartbeat(len, _) if client.closing => Some(len),
             Unasked::Heartbeat(len, reply) if conn.room() >= reply.len() => {
                 conn.send(&reply);
                 Some(len)
@@ -366,6 +368,34 @@ impl Service for Heartbeat {
             }
             (true, false) if in_order && client.parted && self.seats.is_none() => self.retired += 1,
             (true, _) => self.lost.count(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::by_hand::ByHand;
+
+    /// A heartbeat of the server's that crossed a close frame was answered behind it, and the server, which
+    /// had closed, answered that with a reset.
+    #[test]
+    fn nothing_is_said_after_a_goodbye() {
+        let ping_and_close = b"\x89\x00\x88\x02\x03\xe8";
+        let pong_and_close = b"\x8a\x80\0\0\0\0\x88\x82\0\0\0\0\x03\xe8";
+        for (closing, answer) in [(true, &b""[..]), (false, pong_and_close)] {
+            let mut heartbeat = Heartbeat::default();
+            let mut hand = ByHand::new(Instant::ZERO).with_tag(Builtin::Ws.tag());
+            hand.state = Client { open: true, closing, ..Client::default() }.store();
+            hand.receive(&mut heartbeat, ping_and_close, 100);
+            assert_eq!((hand.sent(), hand.unread()), (answer, &b""[..]));
+            assert!(Client::load(hand.state()).parted);
+            assert_eq!((heartbeat.wrong, heartbeat.parted.len()), (0, usize::from(!closing)));
+            assert_eq!(
+                hand.wake_at().is_some(),
+                !closing,
+                "this side closes if the server does not"
+            );
         }
     }
 }
