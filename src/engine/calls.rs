@@ -25,10 +25,11 @@ impl<S: Service> Engine<S> {
         let room = self.room(slot).max(answer.written);
         let Engine { table, classes, outbox, service, scratch, .. } = self;
         let output = &mut scratch[..room];
-        let mut context = context(table, classes, outbox, slot, now, output, *answer);
+        let mut context = context(table, classes, outbox, slot, now, output, answer);
         let result = call(service, &mut context);
-        *answer = context.answer;
-        self.grant(slot, answer, now);
+        if !answer.is_plain() {
+            self.grant(slot, answer, now);
+        }
         result
     }
 
@@ -165,9 +166,11 @@ impl<S: Service> Engine<S> {
         if is_invited { Some(now) } else { self.service.next_turn().map(|at| at.max(now)) }
     }
 
-    /// Calls the service of a parked connection, if it waits for room and there is some.
+    /// Calls the service of a parked connection, if it waits for room and there is some. Nobody waits any
+    /// more when this host has closed: what was acknowledged may have been its FIN.
     pub(super) fn offer_room(&mut self, slot: u32, now: Instant, answer: &mut Answer) {
-        if answer.wants_room && !answer.closing && self.room(slot) > answer.written {
+        let can_send = self.table.slab[slot].state.can_send() && !answer.closing;
+        if answer.wants_room && can_send && self.room(slot) > answer.written {
             answer.wants_room = false;
             self.call_service(slot, now, answer, |service, context| service.on_room(context));
         }
@@ -211,11 +214,13 @@ pub(super) fn context<'a>(
     slot: u32,
     now: Instant,
     output: &'a mut [u8],
-    answer: Answer,
+    answer: &'a mut Answer,
 ) -> Context<'a> {
-    let (id, flow) = (table.slab.id(slot), table.flow(slot));
+    let id = table.slab.id(slot);
     let conn = &mut table.slab[slot];
     let tag = classes[conn.class].tag;
+    let remote = (&conn.remote_addr, conn.remote_port);
+    let local = (&table.paths[conn.path].local, conn.local_port);
     let (state, invitations) = (&mut conn.service, &mut table.invitations);
-    Context { id, now, tag, flow, state, output, answer, invitations, outbox }
+    Context { id, now, tag, remote, local, state, output, answer, invitations, outbox }
 }

@@ -9,17 +9,18 @@ use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::tcp::keepalive::Profile;
 use crate::time::{Duration, Instant};
-use crate::wire::addr::{Endpoint, FlowKey};
+use crate::wire::addr::{Address, Endpoint};
 
 /// A service's view of one connection during a call.
 pub struct Context<'a> {
     pub(crate) id: ConnId,
     pub(crate) now: Instant,
     pub(crate) tag: u8,
-    pub(crate) flow: FlowKey,
+    pub(crate) remote: (&'a Address, u16),
+    pub(crate) local: (&'a Address, u16),
     pub(crate) state: &'a mut ServiceState,
     pub(crate) output: &'a mut [u8],
-    pub(crate) answer: Answer,
+    pub(crate) answer: &'a mut Answer,
     pub(crate) invitations: &'a mut Invitations,
     pub(crate) outbox: &'a mut Outbox,
 }
@@ -40,6 +41,15 @@ pub(crate) struct Answer {
     pub(crate) wants_room: bool,
     pub(crate) wake: Option<Wake>,
     pub(crate) profile: Option<Profile>,
+}
+
+impl Answer {
+    /// Whether bytes are all that the service wants to send, and it wants nothing else.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        let asks = self.wants_room || self.wake.is_some() || self.profile.is_some();
+        !(self.closing || asks)
+    }
 }
 
 /// What becomes of the connection's wake.
@@ -67,12 +77,14 @@ impl Context<'_> {
 
     /// The peer's endpoint.
     pub fn remote(&self) -> Endpoint {
-        self.flow.remote
+        let (&addr, port) = self.remote;
+        Endpoint { addr, port }
     }
 
     /// This host's endpoint.
     pub fn local(&self) -> Endpoint {
-        self.flow.local
+        let (&addr, port) = self.local;
+        Endpoint { addr, port }
     }
 
     /// The service's own memory of this connection.
@@ -86,10 +98,15 @@ impl Context<'_> {
     }
 
     /// Sends as much from the front of `bytes` as there is room for, and returns how much that was.
+    #[inline]
     pub fn send(&mut self, bytes: &[u8]) -> usize {
         let len = bytes.len().min(self.room());
-        let start = self.answer.written;
-        self.output[start..start + len].copy_from_slice(&bytes[..len]);
+        let rest = &mut self.output[self.answer.written..];
+        match rest.get_mut(..bytes.len()) {
+            // Where the length is known beforehand, this is a store or two.
+            Some(room) if len == bytes.len() => room.copy_from_slice(bytes),
+            _ => rest[..len].copy_from_slice(&bytes[..len]),
+        }
         self.answer.written += len;
         len
     }

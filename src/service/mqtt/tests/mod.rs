@@ -1,5 +1,6 @@
 //! The server with connections that are fed and drained by hand, in invented time.
 
+mod bounds;
 mod connecting;
 mod ending;
 mod limits;
@@ -15,7 +16,7 @@ use crate::conn::record::State as TcpState;
 use crate::conn::slab::Slab;
 use crate::service::{Answer, Wake};
 use crate::time::Duration;
-use crate::wire::addr::{Address, Endpoint, FlowKey};
+use crate::wire::addr::Address;
 use codec::Version::{V5, V311};
 
 /// The properties that every 5.0 CONNACK has.
@@ -182,15 +183,17 @@ impl World {
         let mut output = vec![0; peer.room];
         let bytes = core::mem::take(&mut peer.unread);
         let mut invitations = Invitations::new();
-        let endpoint = Endpoint { addr: Address::v4([10, 77, 0, 1]), port: 1883 };
+        let addr = Address::v4([10, 77, 0, 1]);
+        let mut answer = Answer::default();
         let mut conn = Context {
             id: peer.id,
             now: self.now,
             tag: 0,
-            flow: FlowKey { remote: endpoint, local: endpoint },
+            remote: (&addr, 1883),
+            local: (&addr, 1883),
             state: &mut peer.state,
             output: &mut output,
-            answer: Answer::default(),
+            answer: &mut answer,
             invitations: &mut invitations,
             outbox: &mut self.outbox,
         };
@@ -213,7 +216,6 @@ impl World {
                 0
             }
         };
-        let answer = conn.answer;
         peer.unread = bytes[taken..].to_vec();
         peer.received.extend_from_slice(&output[..answer.written]);
         peer.wants_room |= answer.wants_room;
