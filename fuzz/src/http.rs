@@ -144,6 +144,9 @@ fn same_in_pieces(setup: &Setup, mut input: Bytes<'_>) {
     if !expected.1 {
         assert_eq!(ended, expected);
     }
+    if !expected.1 && !bytes.windows(4).any(|part| part == b"HEAD") {
+        check_answers(whole.hand.sent(), whole.http.transfers() > 0);
+    }
     let has_chunks = whole.hand.sent().windows(17).any(|text| text == b"Transfer-Encoding");
     // A reset loses what was sent in the same call.
     if !has_chunks && !expected.1 {
@@ -153,21 +156,80 @@ fn same_in_pieces(setup: &Setup, mut input: Bytes<'_>) {
     whole.end();
 }
 
-/// Pieces, wakes and the peer's close in any order.
+/// Pieces, wakes and the peer's close in any order, on two connections that share what there is room for.
 fn anything(setup: &Setup, mut input: Bytes<'_>) {
-    let mut peer = Peer::new(setup);
-    while !input.is_empty() && !peer.hand.is_closing() {
-        let (what, room) = (input.u8() % 8, usize::from(input.u8()) * 16);
-        match what {
-            0 if peer.hand.wake_at().is_some() => peer.hand.wake(&mut peer.http, room),
-            0 | 1 => peer.hand.call(room, |conn| peer.http.on_room(conn)),
-            2 if input.bool() => peer.hand.call(room, |conn| peer.http.on_peer_close(conn)),
-            _ => {
-                let bytes = input.take_len(2_000);
-                peer.hand.receive(&mut peer.http, bytes, room);
+    let Peer { mut http, open, hand } = Peer::new(setup);
+    let mut count = 1;
+    let mut another = |http: &mut Http| {
+        let mut hand = ByHand::numbered(Instant::from_millis(1_000_000), count);
+        count += 1;
+        hand.call(ENOUGH, |conn| http.on_open(conn));
+        hand
+    };
+    let mut hands = [hand, another(&mut http)];
+    while !input.is_empty() {
+        let [what, room] = input.array();
+        let (hand, room) = (&mut hands[usize::from(what >> 3 & 1)], usize::from(room) * 16);
+        match what & 7 {
+            0 if hand.wake_at().is_some() => hand.wake(&mut http, room),
+            0 | 1 => hand.call(room, |conn| http.on_room(conn)),
+            2 if input.bool() => hand.call(room, |conn| http.on_peer_close(conn)),
+            _ => hand.receive(&mut http, input.take_len(2_000), room),
+        }
+        if hand.is_closing() {
+            http.on_close(hand.id(), 0, hand.state(), CloseReason::ClosedByPeer);
+            *hand = another(&mut http);
+        }
+        let most = u32::try_from(http.transfers()).expect("one");
+        assert!(most <= setup.transfers_max && open.load(Ordering::Relaxed) <= most);
+    }
+    for hand in hands {
+        let (open, http_of_peer) = (open.clone(), http);
+        let mut peer = Peer { http: http_of_peer, open, hand };
+        peer.settle();
+        let (id, state) = (peer.hand.id(), peer.hand.state());
+        peer.http.on_close(id, 0, state, CloseReason::ClosedByPeer);
+        http = peer.http;
+    }
+    assert_eq!((open.load(Ordering::Relaxed), http.transfers()), (0, 0));
+}
+
+/// Answers to requests other than HEAD are whole, one behind the other; the last one may be `cut` short.
+fn check_answers(mut sent: &[u8], cut: bool) {
+    let until = |bytes: &[u8], end: &[u8]| bytes.windows(end.len()).position(|part| part == end);
+    while !sent.is_empty() {
+        let Some(end) = until(sent, b"\r\n\r\n") else {
+            panic!("a head is sent whole");
+        };
+        let (head, mut rest) = sent.split_at(end + 4);
+        let head = core::str::from_utf8(head).unwrap_or("not text");
+        let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+        let status: u16 = status.expect("a status").parse().expect("three digits");
+        let has_content = status >= 200 && status != 204 && status != 304;
+        let len = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        if !has_content {
+            assert_eq!(len, None);
+        } else if let Some(len) = len {
+            let len: usize = len.parse().expect("a number");
+            assert!(cut || rest.len() >= len, "{head}");
+            rest = rest.get(len..).unwrap_or_default();
+        } else {
+            assert!(head.contains("\r\nTransfer-Encoding: chunked\r\n"), "{head}");
+            loop {
+                let Some(line) = until(rest, b"\r\n") else {
+                    assert!(cut && rest.is_empty(), "chunks are sent whole");
+                    return;
+                };
+                let size = core::str::from_utf8(&rest[..line]).expect("digits");
+                let size = usize::from_str_radix(size, 16).expect("digits");
+                let end = line + 2 + size;
+                assert_eq!(&rest[end..end + 2], b"\r\n");
+                rest = &rest[end + 2..];
+                if size == 0 {
+                    break;
+                }
             }
         }
+        sent = rest;
     }
-    peer.settle();
-    peer.end();
 }

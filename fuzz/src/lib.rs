@@ -11,12 +11,14 @@
 //! - [`http`]: requests in any pieces
 //! - [`client`]: servers of a client that say anything
 //! - [`engine`]: frames, timers and commands for a whole engine
-//! - [`mqtt`]: packets, and clients of a server that say anything
+//! - [`mqtt`]: packets, and clients of a server that say anything; [`broker`]: clients of one without an
+//!   engine, in any pieces
 
 #![allow(unreachable_pub, reason = "public for `fuzz_targets/`, but not where tests include it")]
 
 #[path = "../../tests/common/allocations.rs"]
 mod allocations;
+pub mod broker;
 mod bytes;
 pub mod client;
 pub mod cookies;
@@ -34,7 +36,7 @@ pub mod ws;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
@@ -45,4 +47,5 @@ pub const TARGETS: [Target; 10] = [
     ("http", http::run),
     ("mqtt", mqtt::run),
     ("client", client::run),
+    ("broker", broker::run),
 ];

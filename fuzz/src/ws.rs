@@ -162,23 +162,46 @@ fn frames(mut input: Bytes<'_>) -> Vec<u8> {
     frames
 }
 
-/// Pieces, wakes and the peer's close in any order.
+/// Pieces, wakes and the peer's close in any order, on two connections that share what there is room for.
 fn anything(setup: &Setup, mut input: Bytes<'_>) {
-    let mut peer = Peer::new(setup);
-    if input.bool() {
-        peer.receive(REQUEST, ENOUGH);
-    }
-    while !input.is_empty() && !peer.hand.is_closing() {
-        let (what, room) = (input.u8() % 8, usize::from(input.u8()) * 4);
-        match what {
-            0 if peer.hand.wake_at().is_some() => peer.hand.wake(&mut peer.service, room),
-            1 => peer.hand.call(room, |conn| peer.service.on_peer_close(conn)),
-            2..5 => peer.receive(input.take_len(300), room),
+    let mut service = WebSocket::new(setup);
+    let is_open = input.bool();
+    let mut count = 0;
+    let mut open = |service: &mut WebSocket| {
+        let mut hand = ByHand::numbered(Instant::from_millis(1_000_000), count);
+        count += 1;
+        hand.call(ENOUGH, |conn| service.on_open(conn));
+        if is_open {
+            hand.receive(service, REQUEST, ENOUGH);
+        }
+        hand
+    };
+    let mut hands = [open(&mut service), open(&mut service)];
+    while !input.is_empty() {
+        let [what, room] = input.array();
+        let (hand, room) = (&mut hands[usize::from(what >> 3 & 1)], usize::from(room) * 4);
+        match what & 7 {
+            0 if hand.wake_at().is_some() => hand.wake(&mut service, room),
+            1 => hand.call(room, |conn| service.on_peer_close(conn)),
+            2..5 => hand.receive(&mut service, input.take_len(300), room),
             _ => {
                 let part = Bytes(input.take_len(300));
-                peer.receive(&frames(part), room);
+                hand.receive(&mut service, &frames(part), room);
             }
         }
+        if service.takes_pushes(0, &hand.state()) {
+            // Nothing that is pushed comes into the middle of a message.
+            assert_eq!(Said::read(hand).begun, None);
+        }
+        if hand.is_closing() {
+            service.on_close(hand.id(), 0, hand.state(), CloseReason::ClosedByPeer);
+            Said::read(hand);
+            *hand = open(&mut service);
+        }
     }
-    peer.end();
+    for hand in &hands {
+        Said::read(hand);
+        service.on_close(hand.id(), 0, hand.state(), CloseReason::ClosedByPeer);
+    }
+    assert_eq!(service.messages(), 0);
 }

@@ -74,7 +74,12 @@ impl Clients {
     ///
     /// One line with what is needed, and what is free.
     pub(super) fn check_memory(&self, engines: u32) -> anyhow::Result<()> {
-        memory::check(&self.config(Mac::default(), u32::MAX)?, engines, "ask for fewer connections")
+        let config = self.config(Mac::default(), u32::MAX)?;
+        let seats = self.plan.reconnect.map_or(Ok(0), |_| {
+            u32::try_from(self.plan.connections)
+                .map(|count| Seats::bytes(count, config.connections_max))
+        })?;
+        memory::check(&config, engines, seats, "ask for fewer connections")
     }
 
     fn config(&self, mac: Mac, mtu: u32) -> anyhow::Result<Config> {

@@ -233,7 +233,7 @@ fn make_shard(
     config.profile = plan.profile;
     config.listeners = plan.listeners.clone();
     let remedy = "lower --max-connections, --flights-max or --promoted-max";
-    memory::check(&config, attachment.queues(), remedy)?;
+    memory::check(&config, attachment.queues(), 0, remedy)?;
     let service = Builtins::with_files(&plan.setups, secrets::draw()?, files::open)?;
     let engine = Engine::try_new(config, service, clock.now())?;
     Ok(Shard { link, engine, driver: Answering })

@@ -68,7 +68,9 @@ pub enum ClientError {
 /// A service on connections that this host opens, and opens again when they end; the [`Dialer`] that is
 /// made with it does that. It is the service of an engine of its own, without listeners.
 ///
-/// A connection that the service closes is opened again, too: [`Client::stop`] ends that.
+/// A connection that the service closes is opened again, too: [`Client::stop`] ends that. One that this host
+/// closes first keeps its record for TIME-WAIT, so a service that does so needs more records than seats
+/// (`Config::connections_max`); one that aborts does not.
 pub struct Client<S> {
     service: S,
     seats: Seats,

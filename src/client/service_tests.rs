@@ -213,6 +213,82 @@ fn whoever_refuses_or_closes_at_once_is_asked_less_and_less_often() {
     }
 }
 
+/// A server that closes and vanishes would keep a seat for as long as this side's FIN is sent again: six
+/// minutes.
+#[test]
+fn a_close_that_does_not_end_is_given_up() {
+    let mut world = World::new(20, Builtin::Line);
+    world.all_open(SECOND);
+    world.run(SECOND, |_| false);
+    let Side { engine, link, .. } = &mut world.server;
+    let (mut tx, mut cursor) = (Vec::with_capacity(64), 0);
+    while let Some(id) = engine.connection_from(&mut cursor) {
+        engine.close(id, world.now, link, &mut tx).expect("it is open");
+    }
+    crate::link::Link::transmit(link, &mut tx).expect("it stays");
+    crate::link::Link::flush(link).expect("it stays");
+    world.mode = Mode::Gone;
+    world.run(SECOND, |_| false);
+    assert_eq!((world.open(), world.clients().seats().busy()), (0, 20));
+    world.run(20 * SECOND, |_| false);
+    assert_eq!(world.clients().lost().get(CloseReason::UserTimeout), 20);
+    world.restart(Mode::Serves);
+    world.all_open(60 * SECOND);
+}
+
+/// A service of somebody else's, which says goodbye after a second.
+struct Brief;
+
+impl Service for Brief {
+    fn on_open(&mut self, conn: &mut Context<'_>) {
+        conn.wake_after(SECOND);
+    }
+
+    fn on_data(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> usize {
+        bytes.len()
+    }
+
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        conn.send(b"QUIT\n");
+        conn.close();
+    }
+}
+
+#[test]
+fn any_service_comes_back_when_it_has_closed_too() {
+    let (server_link, client_link) = memory::pair(1024, 2048, 512);
+    let mut server = serve(server_link, Builtin::Line, 40, Mode::Serves);
+    // Room for those in TIME-WAIT, which lasts for 200 ms here.
+    let settings = config(2, &[(CLIENT, 32)], 40, 40);
+    let backoff = Backoff { spread: SECOND, base: SECOND, cap: SECOND, proved_after: 100 * SECOND };
+    let plan = Plan { seats: 20, backoff, seed: Some(3), ..Plan::default() };
+    let ports = Ports {
+        local: CLIENT.to_ip(),
+        remote: "10.77.0.1:7000".parse().unwrap(),
+        tag: 0,
+        seats: 20,
+    };
+    let (client, mut dialer) = Client::new(&plan, &settings, ports, Brief).unwrap();
+    let mut clients = Side::new(client_link, settings, client);
+    for millis in 0..20_000 {
+        let now = Instant::from_millis(millis);
+        server.round(now, &mut Answering);
+        clients.round(now, &mut dialer);
+    }
+    let client = clients.engine.service();
+    // A second each, and half a second between.
+    let lost = client.lost().get(CloseReason::ClosedByUs);
+    assert!((20 * 9..20 * 15).contains(&lost), "{:?}", client.lost());
+    assert_eq!((client.failed().total(), client.lost().total()), (0, lost));
+    let mut events = std::collections::BTreeMap::new();
+    client.events(&mut |name, count| {
+        events.insert(name, count);
+    });
+    let record = client.record();
+    assert_eq!((events["retries"], events["reconnects"]), (record.retries, record.reconnects));
+    assert!(record.retries >= lost - 20 && record.reconnects <= record.retries);
+}
+
 #[test]
 fn no_more_handshakes_go_on_at_once_than_allowed() {
     let mut world = World::new(300, Builtin::Line);

@@ -183,9 +183,11 @@ impl<S: Service> Engine<S> {
         if is_invited { Some(now) } else { self.service.next_turn().map(|at| at.max(now)) }
     }
 
-    /// Calls the service of a parked connection, if it waits for room and there is some.
+    /// Calls the service of a parked connection, if it waits for room and there is some. Nobody waits any
+    /// more when this host has closed: what was acknowledged may have been its FIN.
     pub(super) fn offer_room(&mut self, slot: u32, now: Instant, answer: &mut Answer) {
-        if answer.wants_room && !answer.closing && self.room(slot) > answer.written {
+        let can_send = self.table.slab[slot].state.can_send() && !answer.closing;
+        if answer.wants_room && can_send && self.room(slot) > answer.written {
             answer.wants_room = false;
             self.call_service(slot, now, answer, |service, context| service.on_room(context));
         }

@@ -65,6 +65,16 @@ fn serve(link: MemoryLink, plan: &Plan, mode: Mode) -> Side<Moody> {
 
 /// Carries a plan out with a server that restarts at these seconds, and is then so.
 fn run(plan: &Plan, flights: u32, modes: &[(u64, Mode)]) -> (Outcome, Heartbeat) {
+    run_with_stall(plan, flights, modes, Instant::from_nanos(u64::MAX))
+}
+
+/// The same, where nothing runs for a second from `stall` on.
+fn run_with_stall(
+    plan: &Plan,
+    flights: u32,
+    modes: &[(u64, Mode)],
+    mut stall: Instant,
+) -> (Outcome, Heartbeat) {
     let (server_link, client_link) = memory::pair(4096, 2048, 2048);
     let count = u32::try_from(plan.connections).unwrap();
     let seats = Seats::new(count, count, BACKOFF, 5 * SECOND, Jitter(3)).unwrap();
@@ -103,6 +113,9 @@ fn run(plan: &Plan, flights: u32, modes: &[(u64, Mode)]) -> (Outcome, Heartbeat)
             Next::At(at) if !(answered || moved) => at.max(soon),
             _ => soon,
         };
+        if now >= stall {
+            (now, stall) = (now + SECOND, Instant::from_nanos(u64::MAX));
+        }
         assert!(now < Instant::from_millis(10_000_000), "it never ends");
     }
     (driver.outcome(), std::mem::take(clients.engine.service_mut()))
@@ -153,6 +166,20 @@ fn a_server_that_hangs_is_missed_and_returned_to() {
     let (outcome, heartbeat) = &ran;
     assert!(heartbeat.lost.get(CloseReason::HeartbeatMissed) >= 300, "{:?}", heartbeat.lost);
     assert!(outcome.missed >= 900 && outcome.missed == outcome.skipped, "{outcome:?}");
+}
+
+/// Late heartbeats wait for answers, of which none come: whoever waited for them for ever would never find
+/// out that the server hangs.
+#[test]
+fn a_client_that_is_late_finds_a_server_that_hangs_all_the_same() {
+    let mut plan = plan(300, &[target(Builtin::Line)], 4);
+    plan.underway_max = 8;
+    let modes = [(10, Mode::Hangs), (30, Mode::Serves)];
+    let ran = run_with_stall(&plan, 300, &modes, Instant::from_millis(11_000));
+    assert_all_back(&ran, 300);
+    let (outcome, heartbeat) = &ran;
+    assert!(outcome.late > 0, "{outcome:?}");
+    assert!(heartbeat.lost.get(CloseReason::HeartbeatMissed) >= 300, "{:?}", heartbeat.lost);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Whoever writes a service can test it with this: no frame, no link and no clock.
 
-use super::{Answer, Context, Service, ServiceState, Wake};
+use super::{Answer, Context, Service, ServiceState, Turn, Wake};
 use crate::conn::delivery::{Delivery, Errand};
 use crate::conn::invitations::Invitations;
 use crate::conn::outbox::{Limits, Outbox};
@@ -39,9 +39,15 @@ pub struct ByHand {
 impl ByHand {
     /// A connection that has just opened, at the time `now`.
     pub fn new(now: Instant) -> ByHand {
+        ByHand::numbered(now, 0)
+    }
+
+    /// The same, with a name that no connection has with another `number`. All names of smaller numbers are
+    /// made for it.
+    pub fn numbered(now: Instant, number: u32) -> ByHand {
         let endpoint = |last, port| Endpoint { addr: Address::v4([10, 77, 0, last]), port };
         ByHand {
-            id: any_id(),
+            id: nth_id(number),
             tag: 0,
             now,
             flow: FlowKey { remote: endpoint(2, 40_000), local: endpoint(1, 7000) },
@@ -107,6 +113,21 @@ impl ByHand {
             self.outbox.payloads.release(payload);
         }
         pushed
+    }
+
+    /// The connections that were invited since this was last asked.
+    pub fn invited(&mut self) -> Vec<ConnId> {
+        core::iter::from_fn(|| self.invitations.pop()).collect()
+    }
+
+    /// It is `now`, which is not earlier than it was.
+    pub fn pass_to(&mut self, now: Instant) {
+        self.now = now.max(self.now);
+    }
+
+    /// Whether the service waits for room.
+    pub fn wants_room(&self) -> bool {
+        self.wants_room
     }
 
     /// One call with `room` bytes to send in.
@@ -186,9 +207,17 @@ impl ByHand {
     }
 }
 
-fn any_id() -> ConnId {
-    let mut slab = Slab::new(1).expect("room for it");
-    let slot = slab.insert().expect("it is empty");
+/// Gives `service` the turn that it may have asked for; returns the connections that it invited.
+pub fn turn(service: &mut dyn Service, now: Instant) -> Vec<ConnId> {
+    let mut invitations = Invitations::new();
+    service.on_turn(&mut Turn { now, invitations: &mut invitations });
+    core::iter::from_fn(|| invitations.pop()).collect()
+}
+
+fn nth_id(number: u32) -> ConnId {
+    let mut slab = Slab::new(number + 1).expect("room for it");
+    let slots = (0..=number).map(|_| slab.insert().expect("it has room"));
+    let slot = slots.last().expect("there is one");
     slab[slot].state = State::Established;
     slab.id(slot)
 }
@@ -200,7 +229,8 @@ mod tests {
     #[test]
     fn what_a_service_pushes_is_seen_with_whom_it_is_for() {
         let mut conn = ByHand::new(Instant::ZERO);
-        let other = any_id();
+        let other = nth_id(1);
+        assert_ne!(conn.id(), other);
         conn.call(0, |context| {
             context.push(other, b"one", 1).expect("there is room");
             assert_eq!(context.push_all([other; 2], b"two", 2), 2);

@@ -12,6 +12,7 @@
 //! - [`services`]: what runs on the engines; [`echoing`]: echo that takes its time
 //! - [`reference`]: stock smoltcp; [`scripted`]: clients that keep to the letter
 //! - [`outcome`]: what must hold in the end
+//! - [`requests`]: conversations of HTTP
 //! - [`pushes`]: what a server pushes to clients, a simulation of its own
 //! - `tests`: the seeds
 //!
@@ -24,6 +25,7 @@ mod network;
 mod outcome;
 mod pushes;
 mod reference;
+mod requests;
 mod scenario;
 mod scripted;
 mod services;
@@ -75,7 +77,8 @@ impl Simulation {
             ours.cloned().map(Conversation::new).collect()
         };
         let talker = Talker::new(of(&[Roles::EngineToEngine, Roles::EngineToReference]), draw());
-        let (recorder, room) = (Recorder::new(scenario.echoing), scenario.server_room);
+        let recorder = Recorder::new(scenario.echoing, scenario.is_late);
+        let room = scenario.server_room;
         let called = of(&[Roles::ReferenceToEngine]);
         let scripted = of(&[Roles::ScriptedToEngine]);
         Simulation {
@@ -188,6 +191,11 @@ impl Simulation {
 /// Runs a seed in one mode.
 fn run(seed: u64, mode: Mode) -> Outcome {
     Simulation::new(Scenario::new(seed, mode)).run()
+}
+
+/// Runs a seed whose clients speak HTTP.
+fn run_http(seed: u64, mode: Mode) -> Outcome {
+    Simulation::new(Scenario::new(seed, mode).with_http()).run()
 }
 
 /// The same without faults.

@@ -46,6 +46,7 @@ impl Outcome {
         let (server, client) = (&server.engine, &client.engine);
         talks.sort_by_key(|talk| talk.talk.number);
         assert_eq!(server.service().open_len(), 0, "every connection that was opened has ended");
+        assert_eq!(server.service().underway(), (0, 0), "and so has what they were sent");
         server.check_empty();
         client.check_empty();
         let had_cookies = server.counters().cookies_sent > 0;

@@ -2,6 +2,7 @@
 
 use super::echoing::{Echoing, Habit};
 use super::host::Room;
+use super::requests;
 use super::services::{CLIENT, SERVER, address};
 use super::talk::{Conversation, Ending, Roles, STAYS_FOR, Talk, below};
 use crate::engine::config::Config;
@@ -63,6 +64,8 @@ pub(super) struct Scenario {
     pub(super) server_room: Room,
     /// The server's echo.
     pub(super) echoing: Echoing,
+    /// When the server's files are late, if it has any.
+    pub(super) is_late: Option<Random>,
     pub(super) client: Config,
     pub(super) client_room: Room,
     pub(super) talks: Vec<Talk>,
@@ -119,6 +122,7 @@ impl Scenario {
             server,
             server_room,
             echoing,
+            is_late: None,
             client,
             client_room,
             talks,
@@ -129,6 +133,14 @@ impl Scenario {
 }
 
 impl Scenario {
+    /// The same with clients that speak HTTP to the engine.
+    pub(super) fn with_http(mut self) -> Scenario {
+        let mut random = Random::new(self.random.word());
+        self.talks.iter_mut().for_each(|talk| requests::ask(talk, &mut random));
+        self.is_late = Some(random);
+        self
+    }
+
     /// The same with engines alone, on a good network and with room for everything; nobody vanishes.
     pub(super) fn without_faults(mut self) -> Scenario {
         (self.faults, self.jitter) = (Faults::default(), Duration::ZERO);
@@ -161,8 +173,8 @@ fn room(random: &mut Random) -> Room {
 }
 
 /// The services that are talked to, and their ports.
-pub(super) const SERVICES: [(Builtin, u16); 3] =
-    [(Builtin::Echo, 7), (Builtin::Discard, 9), (Builtin::Line, 7000)];
+pub(super) const SERVICES: [(Builtin, u16); 4] =
+    [(Builtin::Echo, 7), (Builtin::Discard, 9), (Builtin::Line, 7000), (Builtin::Http, 80)];
 
 fn server(mode: Mode, flights_min: u32, random: &mut Random) -> Config {
     let mut config = Config::new(SERVER_MAC, Secret([1; 16]), Secret([2; 16]));

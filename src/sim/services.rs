@@ -2,13 +2,16 @@
 //! clients' side of conversations.
 
 use super::echoing::Echoing;
-use super::talk::{Conversation, Ending, Roles, Wish};
+use super::requests;
+use super::talk::{Conversation, Ending, Roles, Wish, below};
 use crate::conn::slab::ConnId;
 use crate::engine::{CommandError, Engine};
 use crate::frame::Frame;
 use crate::link::faults::Random;
 use crate::link::memory::MemoryLink;
 use crate::service::builtin::{Builtin, Builtins};
+use crate::service::http::Http;
+use crate::service::http::memory_files::MemoryFiles;
 use crate::service::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
@@ -19,22 +22,49 @@ use std::collections::HashMap;
 pub(super) struct Recorder {
     builtins: Builtins,
     echoing: Echoing,
+    /// Files over HTTP, if there are any.
+    serving: Option<Serving>,
     /// What open connections have sent.
     open: HashMap<ConnId, Vec<u8>>,
     /// What each that has ended had sent, and why it ended.
     pub(super) ended: Vec<(Vec<u8>, CloseReason)>,
 }
 
+/// Files over HTTP.
+struct Serving {
+    http: Http,
+    files: MemoryFiles,
+    random: Random,
+}
+
+impl Serving {
+    /// The service, after it is decided how its files are now.
+    fn http(&mut self) -> &mut Http {
+        if self.random.below(4) == 0 {
+            self.files.be_late(below(&mut self.random, 4));
+            self.files.read_at_most(1 + below(&mut self.random, 5_000));
+        }
+        &mut self.http
+    }
+}
+
 impl Service for Recorder {
     fn on_open(&mut self, conn: &mut Context<'_>) {
         let before = self.open.insert(conn.id(), Vec::new());
         assert_eq!(before, None, "a connection opens once");
+        if let Some(http) = self.http(conn.tag()) {
+            http.on_open(conn);
+        }
     }
 
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
-        let consumed = match self.echoes_later(conn.tag()) {
+        let tag = conn.tag();
+        let consumed = match self.echoes_later(tag) {
             true => self.echoing.on_data(conn, bytes),
-            false => self.builtins.on_data(conn, bytes),
+            false => match self.http(tag) {
+                Some(http) => http.on_data(conn, bytes),
+                None => self.builtins.on_data(conn, bytes),
+            },
         };
         let heard = self.open.get_mut(&conn.id()).expect("data comes on open connections");
         heard.extend_from_slice(&bytes[..consumed]);
@@ -42,22 +72,35 @@ impl Service for Recorder {
     }
 
     fn on_wake(&mut self, conn: &mut Context<'_>) {
-        self.echoing.on_wake(conn);
-    }
-
-    fn on_room(&mut self, conn: &mut Context<'_>) {
-        self.echoing.on_room(conn);
-    }
-
-    fn on_peer_close(&mut self, conn: &mut Context<'_>) {
-        match self.echoes_later(conn.tag()) {
-            true => self.echoing.on_peer_close(conn),
-            false => self.builtins.on_peer_close(conn),
+        match self.http(conn.tag()) {
+            Some(http) => http.on_wake(conn),
+            None => self.echoing.on_wake(conn),
         }
     }
 
-    fn on_close(&mut self, id: ConnId, _: u8, _: ServiceState, reason: CloseReason) {
-        self.echoing.on_close(id);
+    fn on_room(&mut self, conn: &mut Context<'_>) {
+        match self.http(conn.tag()) {
+            Some(http) => http.on_room(conn),
+            None => self.echoing.on_room(conn),
+        }
+    }
+
+    fn on_peer_close(&mut self, conn: &mut Context<'_>) {
+        let tag = conn.tag();
+        match self.echoes_later(tag) {
+            true => self.echoing.on_peer_close(conn),
+            false => match self.http(tag) {
+                Some(http) => http.on_peer_close(conn),
+                None => self.builtins.on_peer_close(conn),
+            },
+        }
+    }
+
+    fn on_close(&mut self, id: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
+        match self.http(tag) {
+            Some(http) => http.on_close(id, tag, state, reason),
+            None => self.echoing.on_close(id),
+        }
         let heard = self.open.remove(&id).expect("what is closed was open");
         self.ended.push((heard, reason));
     }
@@ -68,8 +111,25 @@ impl Service for Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(echoing: Echoing) -> Recorder {
-        Recorder { builtins: Builtins::default(), echoing, open: HashMap::new(), ended: Vec::new() }
+    /// With files that are late as `is_late` has it, or without any.
+    pub(super) fn new(echoing: Echoing, is_late: Option<Random>) -> Recorder {
+        let serving = is_late.map(|random| {
+            let files = requests::files();
+            Serving { http: requests::service(files.clone()), files, random }
+        });
+        let (builtins, open) = (Builtins::default(), HashMap::new());
+        Recorder { builtins, echoing, serving, open, ended: Vec::new() }
+    }
+
+    /// What serves HTTP, if connections with `tag` speak it.
+    fn http(&mut self, tag: u8) -> Option<&mut Http> {
+        if tag == Builtin::Http.tag() { self.serving.as_mut().map(Serving::http) } else { None }
+    }
+
+    /// How many transfers are underway, and how many files are open.
+    pub(super) fn underway(&self) -> (usize, usize) {
+        let of = |serving: &Serving| (serving.http.transfers(), serving.files.open_len());
+        self.serving.as_ref().map_or((0, 0), of)
     }
 
     fn echoes_later(&self, tag: u8) -> bool {

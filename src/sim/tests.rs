@@ -1,12 +1,16 @@
 //! The seeds.
 
+use super::outcome::Outcome;
 use super::scenario::Mode;
-use super::{run, run_without_faults};
+use super::{run, run_http, run_without_faults};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// How many seeds are run unless `TENMIL_SEEDS` says otherwise.
 const SEEDS: u64 = 200;
+
+/// How many of them speak HTTP.
+const HTTP_SEEDS: u64 = 25;
 
 /// Says which seed it was when a run fails, and in which mode.
 struct Failing(u64, Mode);
@@ -42,7 +46,7 @@ fn seeds() -> Vec<u64> {
 }
 
 /// One seed in every mode: each must end well, and all alike.
-fn check(seed: u64) {
+fn check(seed: u64, run: fn(u64, Mode) -> Outcome) {
     let mut first = None;
     for mode in Mode::ALL {
         let _named = Failing(seed, mode);
@@ -64,11 +68,20 @@ fn every_seed_ends_well_and_alike_in_every_mode() {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    check(seed);
+                    check(seed, run);
                 }
             });
         }
     });
+}
+
+#[test]
+fn http_is_the_same_in_every_mode_byte_for_byte() {
+    match asked_for("TENMIL_SEED") {
+        Some(seed) => check(seed, run_http),
+        None => (0..asked_for("TENMIL_SEEDS").unwrap_or(HTTP_SEEDS))
+            .for_each(|seed| check(seed, run_http)),
+    }
 }
 
 #[test]

@@ -6,10 +6,11 @@
 //! peers, and operands say how far to be off: so that it reaches the states that honest peers reach,
 //! and from there goes wrong.
 //!
-//! - `peer`: the hosts on the link; `service`: what runs on the connections; `world`: the engine and
-//!   what holds between any two calls
+//! - `peer`: the hosts on the link; `service`: what runs on the connections; `pushes`: what was pushed, and
+//!   what was told of it; `world`: the engine and what holds between any two calls
 
 mod peer;
+mod pushes;
 mod service;
 mod world;
 
@@ -17,6 +18,7 @@ use super::bytes::Bytes;
 use super::frames::{ICMP, ICMPV6, MAC, RST, SYN, Sent, TCP, fix_checksums, ip_frame, tcp_start};
 use peer::{LOCALS, PEERS, Peer};
 use service::ERRATIC;
+use tenmil::conn::broadcast::Audience;
 use tenmil::tcp::CloseReason;
 use tenmil::tcp::keepalive::{Keepalive, Profile};
 use tenmil::time::{Duration, Instant};
@@ -58,6 +60,8 @@ fn limits(input: &mut Bytes<'_>) -> Limits {
         park_after: Duration::from_millis([0, 500, 5_000, 50_000][usize::from(promotion >> 3 & 3)]),
         mtu: if promotion & 32 == 0 { 1500 } else { 1280 },
         profile: profile(times >> 1),
+        accept_rate: (promotion & 64 != 0).then_some(3),
+        has_small_outbox: promotion & 128 != 0,
         start: Instant::from_nanos(start),
     }
 }
@@ -79,6 +83,8 @@ const NUMBER: u8 = 0x0f;
 const HOLD: u8 = 0x80;
 /// The link takes nothing of what is to be sent yet.
 const BUSY: u8 = 0x40;
+/// A command goes through the outbox.
+const PUSH: u8 = 0x10;
 
 fn operation(world: &mut World, input: &mut Bytes<'_>) {
     let first = input.u8();
@@ -91,6 +97,11 @@ fn operation(world: &mut World, input: &mut Bytes<'_>) {
         8 => ndp(world, input),
         9 => ping(world, input),
         10 => forged(world, input),
+        number @ (13 | 14) if first & PUSH != 0 => {
+            push(world, number, input);
+            world.round(first & BUSY == 0);
+            return;
+        }
         number => {
             command(world, number, input);
             world.round(first & BUSY == 0);
@@ -139,6 +150,37 @@ fn command(world: &mut World, number: u8, input: &mut Bytes<'_>) {
             world.inject(&world.victim.again());
         }
     }
+}
+
+/// Pushes to a connection, broadcasts, or closes a connection behind what was pushed to it.
+fn push(world: &mut World, number: u8, input: &mut Bytes<'_>) {
+    let [which, what] = input.array();
+    let len = usize::from(input.u16()) % if what & 0x80 == 0 { 1_000 } else { 20_000 };
+    let bytes = vec![b'p'; len];
+    if number == 13 {
+        let Some(id) = world.connection(which) else { return };
+        // What follows is for one connection, so that it fills its line.
+        for _ in 0..=what & 3 {
+            let notice = world.pushes.notice();
+            let _ = world.command(|engine, now, _, _| engine.push(id, &bytes, Some(notice), now));
+        }
+        return;
+    }
+    if what & 4 != 0 {
+        let Some(id) = world.connection(which) else { return };
+        let notice = world.pushes.notice();
+        let _ = world.command(|engine, now, _, _| engine.close_behind(id, Some(notice), now));
+        return;
+    }
+    // Never for the victim, which is the only one that listens to every byte.
+    let audience = match what & 3 {
+        0 => Audience::Tag(ERRATIC),
+        1 => Audience::Tag(1 + which % 2),
+        2 => Audience::Topic { tag: ERRATIC, topic: u64::from(which) },
+        _ => Audience::Local(world.peers[PEERS / 2 + usize::from(which) % (PEERS / 2)].flow.remote),
+    };
+    let report = world.pushes.report();
+    let _ = world.command(|engine, _, _, _| engine.broadcast(audience, &bytes, Some(report)));
 }
 
 /// Lets time pass: from timer to timer, and then past the rest of them at once. What is under way
@@ -329,7 +371,7 @@ fn victim_is_served(world: &mut World) {
 fn all_comes_to_an_end(world: &mut World) {
     let end = world.now + 2 * PATIENCE;
     let victim = world.engine.service().victim;
-    while world.engine.counters().connections > 1 {
+    while world.engine.counters().connections > 1 || world.pushes.open() != [0, 0] {
         let mut cursor = 0;
         while let Some(id) = world.engine.connection_from(&mut cursor) {
             if Some(id) != victim {
@@ -344,4 +386,6 @@ fn all_comes_to_an_end(world: &mut World) {
     assert_eq!((counters.established, counters.half_open), (1, 0), "{counters:?}");
     assert!(counters.promoted <= 1, "{counters:?}");
     assert_eq!(world.engine.service().open_count, 1);
+    // Who has waited for the outbox finds it empty.
+    assert!(world.engine.has_room_for_pushes());
 }

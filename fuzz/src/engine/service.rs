@@ -1,5 +1,6 @@
 //! The services of the engine under test, and a check on how they are called.
 
+use tenmil::conn::broadcast::Audience;
 use tenmil::conn::slab::ConnId;
 use tenmil::service::builtin::Builtins;
 use tenmil::service::{Context, Service, ServiceState};
@@ -49,14 +50,29 @@ impl Checked {
                 let keepalive = Keepalive::new(seconds, seconds, 2).ok();
                 conn.set_keepalive(Profile { keepalive, user_timeout: None });
             }
+            8 => drop(conn.push(conn.id(), &[byte; 700])),
+            // Some of them have ended, perhaps.
+            9 => drop(conn.push_all(self.others(), &[byte; 100])),
+            10 => drop(conn.broadcast(Audience::Tag(ERRATIC), &[byte; 1_500])),
+            11 => drop(self.others().next().map(|other| conn.invite(other))),
+            12 => conn.close_and_linger(),
             _ => {}
         }
+    }
+
+    /// Connections but the victim.
+    fn others(&self) -> impl Iterator<Item = ConnId> + use<> {
+        let victim = self.victim;
+        self.open.into_iter().flatten().filter(move |id| Some(*id) != victim)
     }
 
     /// The service is woken, or offered room: it sends, and asks for the same again, for a while.
     fn go_on(&mut self, conn: &mut Context<'_>) {
         assert!(self.is_open(conn.id()), "no call outside of a connection's life");
-        assert_eq!(conn.tag(), ERRATIC, "who has not asked is not called");
+        if conn.tag() != ERRATIC {
+            // Another connection has invited it.
+            return self.builtins.on_room(conn);
+        }
         let [_, byte, left, ..] = *conn.state();
         conn.send(&[b'g'; 500][..usize::from(byte) * 2 % 500]);
         if left > 0 {
@@ -110,6 +126,7 @@ impl Service for Checked {
     }
 
     fn on_wake(&mut self, conn: &mut Context<'_>) {
+        assert_eq!(conn.tag(), ERRATIC, "who has not asked is not woken");
         self.go_on(conn);
     }
 
@@ -132,6 +149,16 @@ impl Service for Checked {
             self.open[id.index() as usize] = None;
             self.open_count -= 1;
         }
+    }
+
+    fn is_subscribed(&self, topic: u64, id: ConnId, tag: u8, _: &ServiceState) -> bool {
+        assert!(self.is_open(id) && tag == ERRATIC, "who is asked about is there");
+        u64::from(id.index()) & topic != 0
+    }
+
+    /// For a while, after some of what the peer said, not.
+    fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
+        tag != ERRATIC || state[0] & 0x0c != 0x0c
     }
 
     fn receive_window(&self, tag: u8) -> u16 {

@@ -3,7 +3,9 @@
 use super::super::allocations::allocations;
 use super::super::frames::{MAC, Sent};
 use super::peer::{LOCALS, PEERS, PORTS, Peer, Victim};
+use super::pushes::Pushes;
 use super::service::{CONNECTIONS_MAX, Checked, ERRATIC};
+use tenmil::conn::outbox;
 use tenmil::conn::prefix::PrefixLimit;
 use tenmil::conn::slab::ConnId;
 use tenmil::engine::config::Config;
@@ -39,6 +41,9 @@ pub(super) struct Limits {
     pub(super) mtu: u16,
     /// Of the listeners that the fuzzer's peers connect to.
     pub(super) profile: Option<Profile>,
+    /// Connection requests accepted a second.
+    pub(super) accept_rate: Option<u32>,
+    pub(super) has_small_outbox: bool,
     pub(super) start: Instant,
 }
 
@@ -50,6 +55,7 @@ pub(super) struct World {
     tx: Vec<Frame>,
     pub(super) now: Instant,
     pub(super) victim: Victim,
+    pub(super) pushes: Pushes,
     pub(super) peers: [Peer; PEERS],
     mtu: u16,
 }
@@ -66,6 +72,7 @@ impl World {
             tx: Vec::with_capacity(FRAMES),
             now: limits.start,
             victim: Victim::new(),
+            pushes: Pushes::default(),
             peers: core::array::from_fn(Peer::new),
             mtu: limits.mtu,
         };
@@ -182,6 +189,9 @@ impl World {
         assert!(counters.half_open <= counters.connections);
         assert!(counters.connections <= u64::from(CONNECTIONS_MAX));
         assert!(self.engine.service().victim.is_none() || counters.established >= 1);
+        let [pushes, broadcasts] = self.pushes.open();
+        assert!(pushes <= u64::from(OUTBOX.deliveries_max), "{pushes} deliveries");
+        assert!(broadcasts <= u64::from(OUTBOX.broadcasts_max), "{broadcasts} broadcasts");
     }
 
     /// The other hosts receive what was sent. All of it must be well formed.
@@ -225,6 +235,22 @@ impl World {
     }
 }
 
+/// What is to be pushed, at most; and less than that.
+const OUTBOX: outbox::Limits = outbox::Limits {
+    deliveries_max: 80,
+    payload_bytes_max: 1 << 16,
+    broadcasts_max: 4,
+    underway_max: 2_048,
+    wait: Duration::from_secs(10),
+};
+const SMALL_OUTBOX: outbox::Limits = outbox::Limits {
+    deliveries_max: 5,
+    payload_bytes_max: 1 << 13,
+    broadcasts_max: 2,
+    underway_max: 1,
+    ..OUTBOX
+};
+
 fn config(limits: &Limits) -> Config {
     let owned = LOCALS.map(|addr| match addr.is_v4() {
         true => Owned { addr, range_len: 32, link_len: 16 },
@@ -251,6 +277,8 @@ fn config(limits: &Limits) -> Config {
         promote_always: limits.promote_always,
         park_after: limits.park_after,
         prefix_limit: limits.prefix_max.map(PrefixLimit::new),
+        accept_rate: limits.accept_rate,
+        outbox: if limits.has_small_outbox { SMALL_OUTBOX } else { OUTBOX },
         resets_per_second: 8,
         challenges_per_second: 8,
         pings_per_second: 8,

@@ -15,7 +15,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A host that serves a file of these bytes.
 fn serving(config: Config, bytes: &[u8]) -> Host<Builtins> {
-    let files = MemoryFiles::new(&[("file", bytes)]);
+    serving_files(config, &MemoryFiles::new(&[("file", bytes)]))
+}
+
+fn serving_files(config: Config, files: &MemoryFiles) -> Host<Builtins> {
     let open = |_: &_| Ok::<_, Infallible>(Box::new(files.clone()) as Box<dyn Files + Send>);
     // However often the same segment is lost, nobody gives up.
     let patient = http::Setup { request_timeout: HOUR, ..http::Setup::default() };
@@ -65,5 +68,40 @@ fn a_file_arrives_whole_however_many_frames_are_lost() {
         let seen = peer.tell(&mut host, FIN, b"");
         peer.assert_ack(&seen);
         assert_eq!(host.engine.counters().promoted, 0);
+    }
+}
+
+#[test]
+fn requests_behind_a_file_that_is_late_are_answered_though_the_peer_has_closed() {
+    for promoted_max in [0, 1] {
+        let files = MemoryFiles::new(&[("file", b"late"), ("other", b"behind it")]);
+        files.be_late(4);
+        let mut host = serving_files(Config { promoted_max, ..config() }, &files);
+        let mut peer = Peer::opened(&mut host, "10.77.0.1:80");
+        let both = b"GET /file HTTP/1.1\r\nHost: a\r\n\r\nGET /other HTTP/1.1\r\nHost: a\r\n\r\n";
+        let (start, mut got) = (peer.seq, Vec::new());
+        let mut is_over = false;
+        for _ in 0..100 {
+            // What was not taken is repeated.
+            peer.seq = start;
+            let mut seen = peer.tell(&mut host, ACK, both);
+            seen.extend(peer.tell(&mut host, FIN, b""));
+            seen.extend(peer.tell(&mut host, ACK, b""));
+            seen.extend(peer.read_all(host.pass(Duration::from_millis(100))));
+            for segment in seen {
+                if segment.seq == peer.ack {
+                    peer.take(&segment);
+                    got.extend(segment.payload);
+                    is_over |= segment.flags.fin;
+                }
+            }
+            if is_over {
+                break;
+            }
+        }
+        let got = String::from_utf8(got).unwrap();
+        let is_all = got.contains("\r\n\r\nlate") && got.ends_with("behind it");
+        assert!(is_all, "{promoted_max} places, {is_over}: {got}");
+        assert_eq!(files.open_len(), 0);
     }
 }

@@ -160,3 +160,34 @@ fn a_peer_that_answers_stays_and_costs_nothing_in_between() {
         assert_eq!((host.engine.flights.len(), host.engine.counters().promoted), (0, 0));
     }
 }
+
+#[test]
+fn who_sends_too_much_is_told_so_and_not_reset_in_the_middle() {
+    let message = [&b"\x82\xff"[..], &(1u64 << 25).to_be_bytes(), b"\x01\x02\x03\x04data"].concat();
+    let body =
+        [&b"\xda\xbb\xc2\x00\x00\x00\x00\x00\x00\x00\x00\x01"[..], &(1u32 << 25).to_be_bytes()];
+    let too_much = [
+        (WS, REQUEST, ANSWER, message, &b"\x88\x02\x03\xf1"[..]),
+        (DUBBO, HEARTBEAT, ALIVE, body.concat(), b"\xda\xbb\x02\x28"),
+    ];
+    for promoted_max in [0, 1] {
+        for (server, hello, welcome, bytes, answer) in &too_much {
+            let mut host = host(promoted_max);
+            let mut peer = Peer::opened(&mut host, server);
+            let seen = peer.tell(&mut host, ACK, hello);
+            assert_eq!(heard(&mut peer, &mut host, seen), *welcome);
+            let seen = only(peer.tell(&mut host, ACK, bytes));
+            assert!(seen.payload.starts_with(answer) && seen.flags.fin, "{seen:?}");
+            // It has not read the answer yet.
+            for _ in 0..3 {
+                let seen = peer.tell(&mut host, ACK, &[0; 1_000]);
+                assert_eq!((only(seen).ack, host.state()), (peer.seq, State::FinWait1));
+            }
+            peer.take(&seen);
+            let seen = peer.tell(&mut host, FIN, b"");
+            peer.assert_ack(&seen);
+            assert_eq!(host.engine.counters().closed(CloseReason::ProtocolError), 1);
+            assert_eq!(host.engine.counters().resets, 0);
+        }
+    }
+}

@@ -367,3 +367,29 @@ fn an_abort_in_the_middle_ends_it() {
         host.engine.check_empty();
     }
 }
+
+#[test]
+fn who_has_closed_is_not_offered_room() {
+    // By the acknowledgment of all that was in flight, the FIN with it.
+    for peer_closes in [false, true] {
+        let mut host = Host::new(with_places(0), Sender { piece: 100, ..Sender::new(1_000) });
+        let mut peer = Peer::opened(&mut host, SERVER);
+        let seen = peer.tell(&mut host, ACK, b"go");
+        let id = host.engine.connection_from(&mut 0).unwrap();
+        host.engine.close(id, host.now, &mut host.pool, &mut host.tx).unwrap();
+        let fin = host.sent();
+        let fin = peer.read_all(fin);
+        if peer_closes {
+            // It does not know of the FIN yet.
+            seen.iter().for_each(|seen| peer.take(seen));
+            peer.tell(&mut host, FIN, b"");
+            fin.iter().for_each(|seen| peer.take(seen));
+        } else {
+            seen.iter().chain(&fin).for_each(|seen| peer.take(seen));
+        }
+        peer.tell(&mut host, ACK, b"");
+        assert_eq!(host.engine.service().ended.len(), usize::from(peer_closes));
+        host.seconds(10);
+        assert_eq!(host.engine.service().offers, 0);
+    }
+}

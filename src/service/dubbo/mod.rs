@@ -301,7 +301,8 @@ impl Service for Dubbo {
                 Step::Wait => break,
                 Step::Failed => {
                     conn.close_for(CloseReason::ProtocolError);
-                    // What follows is received and ignored.
+                    // What follows is received and ignored, so that no reset overtakes the answer.
+                    conn.close_and_linger();
                     consumed = bytes.len();
                     break;
                 }

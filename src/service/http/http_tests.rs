@@ -459,3 +459,17 @@ fn no_reply_is_longer_than_what_is_kept_free_for_it() {
         }
     }
 }
+
+#[test]
+fn a_head_that_is_refused_is_answered_without_content() {
+    for bad in [
+        "HEAD / HTTP/1.1\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx",
+        "HEAD / HTTP/1.1\r\nHost: a\r\n bad\r\n\r\n",
+    ] {
+        let (answer, is_over) = ask(bad);
+        assert!(answer.starts_with("HTTP/1.1 4") && answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(is_over && answer.matches("\r\n\r\n").count() == 1, "{answer}");
+    }
+}

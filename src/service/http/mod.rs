@@ -113,7 +113,7 @@ impl Http {
         match head::parse(bytes) {
             Parsed::Partial => 0,
             Parsed::Refused(status) => {
-                self.refuse(conn, status, requests);
+                self.refuse(conn, status, requests, bytes.starts_with(b"HEAD "));
                 bytes.len()
             }
             Parsed::Head(head, len) => match self.begin(conn, requests, &head, &bytes[len..]) {
@@ -141,7 +141,7 @@ impl Http {
         let body = match Body::new(head.content, self.setup.body_max) {
             Ok(body) => body,
             Err(status) => {
-                self.refuse(conn, status, before);
+                self.refuse(conn, status, before, exchange.is_head);
                 return true;
             }
         };
@@ -197,9 +197,10 @@ impl Http {
         }
     }
 
-    /// Refuses what came, and closes: nothing that follows can be trusted.
-    fn refuse(&mut self, conn: &mut Context<'_>, status: Status, requests: u16) {
-        let exchange = Exchange { requests, is_head: false, after: After::Close };
+    /// Refuses what came, and closes: nothing that follows can be trusted. To a HEAD "the server MUST NOT
+    /// send content" (RFC 9110 section 9.3.2), whatever is wrong with it.
+    fn refuse(&mut self, conn: &mut Context<'_>, status: Status, requests: u16, is_head: bool) {
+        let exchange = Exchange { requests, is_head, after: After::Close };
         self.answer(conn, Reply::of(status), exchange, None);
     }
 
@@ -280,7 +281,9 @@ impl Http {
                 }
                 Err(files::ReadError::Later) => {
                     *on_disk = true;
-                    return conn.wake_after(DISK_PAUSE);
+                    conn.wake_after(DISK_PAUSE);
+                    // So that the requests behind this one are waited for, if the peer has closed.
+                    return conn.want_room();
                 }
             }
         }
@@ -311,7 +314,7 @@ impl Http {
                     }
                     Err(status) => {
                         self.release(index);
-                        self.refuse(conn, status, exchange.requests);
+                        self.refuse(conn, status, exchange.requests, exchange.is_head);
                         bytes.len()
                     }
                 }
@@ -424,8 +427,11 @@ impl Service for Http {
 
     fn on_room(&mut self, conn: &mut Context<'_>) {
         let before = Place::load(conn);
-        if let Place::Busy(index) = before {
-            self.pump(conn, index);
+        match before {
+            // The wake will tell.
+            Place::Busy(_) if self.is_on_disk(before) => conn.want_room(),
+            Place::Busy(index) => self.pump(conn, index),
+            _ => {}
         }
         self.arm(conn, before);
     }

@@ -45,7 +45,7 @@ impl Http {
 
     /// The patience with a connection has ended.
     pub(super) fn expire(&mut self, conn: &mut Context<'_>, place: Place) {
-        let (requests, is_answered) = match place {
+        let (requests, is_answered, is_head) = match place {
             Place::Closed => return,
             Place::Idle { .. } => {
                 // RFC 9112 section 9.5: "a graceful close on the connection"; no request is refused.
@@ -53,16 +53,17 @@ impl Http {
                 Place::Closed.store(conn);
                 return conn.close_and_linger();
             }
-            Place::Reading { requests, .. } => (requests, false),
+            Place::Reading { requests, .. } => (requests, false, false),
             Place::Busy(index) => {
                 let transfer = self.transfers.get(index);
                 let is_answered = transfer.is_none_or(|transfer| transfer.stage.is_answered());
+                let is_head = transfer.is_some_and(|transfer| transfer.exchange.is_head);
                 self.release(index);
-                (0, is_answered)
+                (0, is_answered, is_head)
             }
         };
         Place::Closed.store(conn);
-        let exchange = Exchange { requests, is_head: false, after: After::Close };
+        let exchange = Exchange { requests, is_head, after: After::Close };
         if is_answered || !self.answer(conn, Reply::of(Status::RequestTimeout), exchange, None) {
             self.counters.aborted += 1;
             conn.abort();

@@ -1,6 +1,7 @@
 //! A client's CONNECT, and whether it is accepted.
 
-use super::codec::connect::{self, Connack, Connect, Refusal};
+use super::backlog::Backlog;
+use super::codec::connect::{self, Connack, Connect, Refusal, Will as CodecWill};
 use super::codec::frame::{Frame, Kind};
 use super::codec::{self, Reason, Version};
 use super::message::{Content, Message};
@@ -33,8 +34,10 @@ impl Mqtt {
                 Err(silent(Reason::ProtocolError))
             }
             Ok(None) => return Step::Wait,
-            Ok(Some(frame)) => codec::first(&frame)
-                .and_then(|connect| self.admit(conn, &connect).map(|()| frame.len)),
+            Ok(Some(frame)) => codec::first(&frame).and_then(|connect| {
+                self.admit(conn, &connect).map_err(|refusal| within(refusal, &connect))?;
+                Ok(frame.len)
+            }),
             Err(reason) => Err(silent(reason)),
         };
         match accepted {
@@ -145,7 +148,7 @@ impl Mqtt {
             if answer_to.is_some_and(|topic| !topic::is_name(topic)) {
                 return Err(Reason::ProtocolError);
             }
-            if !self.has_room_for(will.topic.len() + will.payload.len()) {
+            if !self.has_room_for(self.content_of(will, connect.client_id).len()) {
                 return Err(Reason::QuotaExceeded);
             }
         }
@@ -201,7 +204,7 @@ impl Mqtt {
         if let Some(extra) = session.extra_if_any() {
             let is_due = |will: &Will| loser.is_some() && will.delay.is_zero();
             will_is_due |= extra.will.as_ref().is_some_and(is_due);
-            extra.backlog.clear();
+            extra.backlog = Backlog::default();
             extra.aliases.clear();
             extra.ends = None;
             if !will_is_due {
@@ -222,7 +225,15 @@ impl Mqtt {
 
     fn keep_will(&mut self, connect: &Connect<'_>, client_id: &str) -> Option<Will> {
         let will = connect.will.as_ref()?;
-        let content = Content {
+        let content = self.content_of(will, client_id);
+        let delay_s = u64::from(will.properties.will_delay_s.unwrap_or(0));
+        let message = Message::keep(&content, self.now, &self.account);
+        Some(Will { message, delay: Duration::from_secs(delay_s) })
+    }
+
+    /// What is kept of `will`.
+    fn content_of<'a>(&self, will: &CodecWill<'a>, client_id: &str) -> Content<'a> {
+        Content {
             topic: will.topic,
             properties: will.properties.forwarded(),
             payload: will.payload,
@@ -230,9 +241,19 @@ impl Mqtt {
             retain: will.retain,
             expiry_s: will.properties.message_expiry_s,
             publisher: self.sessions.hash(client_id),
-        };
-        let delay_s = u64::from(will.properties.will_delay_s.unwrap_or(0));
-        let message = Message::keep(&content, self.now, &self.account);
-        Some(Will { message, delay: Duration::from_secs(delay_s) })
+        }
+    }
+}
+
+/// `refusal` as it may be told to the client of `connect`: not at all, if the packet that says so is longer
+/// than it takes (MQTT-3.1.2-24).
+fn within(refusal: Refusal, connect: &Connect<'_>) -> Refusal {
+    let len_max = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
+    let answer = refusal.version.and_then(|version| connect::refuse(version, refusal.reason));
+    match answer {
+        Some(answer) if answer.bytes().len() > len_max as usize => {
+            Refusal { version: None, ..refusal }
+        }
+        _ => refusal,
     }
 }

@@ -1,6 +1,7 @@
 //! The end of connections and of sessions.
 
 use super::admission::FOR_EVER_S;
+use super::backlog::Backlog;
 use super::codec::{Reason, Version, disconnect};
 use super::message::Message;
 use super::state::{Stage, State};
@@ -30,6 +31,8 @@ impl Mqtt {
             Reason::KeepAliveTimeout => CloseReason::HeartbeatMissed,
             _ => CloseReason::ProtocolError,
         });
+        // The client may be in the middle of what is too long, and a reset would overtake the reason.
+        conn.close_and_linger();
     }
 
     /// Ends `conn`, whose session another connection has taken (MQTT-3.1.4-3; 3.1.1: MQTT-3.1.4-2).
@@ -83,7 +86,7 @@ impl Mqtt {
         let expiry_s = session.expiry_s;
         let mut will_due = None;
         if let Some(extra) = session.extra_if_any() {
-            extra.backlog = Vec::new();
+            extra.backlog = Backlog::default();
             extra.aliases = Vec::new();
             if !with_will {
                 extra.will = None;

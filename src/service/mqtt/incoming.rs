@@ -6,7 +6,7 @@ use super::codec::frame::{Frame, Kind};
 use super::codec::publish::Publish;
 use super::codec::subscribe::{self, Options, Subscribe, Unsubscribe};
 use super::codec::{Packet, Reason, Version};
-use super::message::{Content, Message};
+use super::message::{Content, Message, Topic};
 use super::retained::Full;
 use super::session::{Identifiers, Parcel};
 use super::subscriptions::wants_retained;
@@ -39,7 +39,9 @@ impl Mqtt {
                 self.acknowledgment(conn, at, version, acknowledgment)?;
             }
             Packet::Subscribe(subscribe) => self.subscribe(conn, at, version, &subscribe)?,
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(conn, at, version, &unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => {
+                self.unsubscribe(conn, at, version, &unsubscribe)?;
+            }
             Packet::Pingreq => self.reply(conn, at, &PINGRESP),
             Packet::Disconnect(disconnect) => {
                 self.disconnect(conn, at, disconnect)?;
@@ -61,6 +63,13 @@ impl Mqtt {
         if publish.qos > QOS_MAX {
             // Section 3.2.2.3.4 of 5.0.
             return Err(Reason::QosNotSupported);
+        }
+        if version == Version::V5
+            && publish.topic.is_empty()
+            && publish.properties.topic_alias.is_none()
+        {
+            // Section 3.3.2.1.
+            return Err(Reason::ProtocolError);
         }
         let topic = self.resolve_alias(at, publish)?;
         if !topic::is_name(&topic) {
@@ -94,16 +103,22 @@ impl Mqtt {
             // MQTT-3.3.2-8, -9.
             return Err(Reason::TopicAliasInvalid);
         }
-        let aliases = &mut self.sessions[at].extra_mut().aliases;
         let place = usize::from(alias) - 1;
         if publish.topic.is_empty() {
-            let known = aliases.get(place).and_then(Option::as_deref);
-            return known.map(|topic| Cow::Owned(topic.to_owned())).ok_or(Reason::ProtocolError);
+            let extra = self.sessions[at].extra();
+            let known = extra.and_then(|extra| extra.aliases.get(place)?.as_ref());
+            let topic = known.ok_or(Reason::ProtocolError)?.text();
+            return Ok(Cow::Owned(topic.to_owned()));
         }
+        if !self.has_room_for(publish.topic.len()) {
+            // It cannot be told in another way, and what follows would mean something else.
+            return Err(Reason::QuotaExceeded);
+        }
+        let aliases = &mut self.sessions[at].extra_mut().aliases;
         if aliases.len() <= place {
-            aliases.resize(place + 1, None);
+            aliases.resize_with(place + 1, || None);
         }
-        aliases[place] = Some(publish.topic.into());
+        aliases[place] = Some(Topic::keep(publish.topic, &self.account));
         Ok(Cow::Borrowed(publish.topic))
     }
 
@@ -218,6 +233,8 @@ impl Mqtt {
                 return Err(Reason::TopicFilterInvalid);
             }
         }
+        let head = subscribe::suback_head(version, subscribe.identifier, subscribe.len);
+        self.check_appetite(at, head.bytes().len() + subscribe.len)?;
         let mut codes = core::mem::take(&mut self.codes);
         codes.clear();
         let identifier = subscribe.subscription_identifier.unwrap_or(0);
@@ -233,7 +250,6 @@ impl Mqtt {
                 Err(code) => codes.push(code),
             }
         }
-        let head = subscribe::suback_head(version, subscribe.identifier, codes.len());
         self.reply(conn, at, head.bytes());
         self.reply(conn, at, &codes);
         self.codes = codes;
@@ -268,8 +284,7 @@ impl Mqtt {
         let granted = Options { qos: options.qos.min(QOS_MAX), ..options };
         let Mqtt { sessions, subscriptions, .. } = self;
         let list = &mut sessions[at].subscriptions;
-        let limit = self.policy.session_subscriptions_max;
-        match subscriptions.subscribe(list, at, filter, granted, identifier, limit) {
+        match subscriptions.subscribe(list, at, filter, granted, identifier) {
             Ok(existed) => Ok(wants_retained(options, existed)),
             Err(_) => {
                 self.counters.refused_subscriptions += 1;
@@ -318,21 +333,30 @@ impl Mqtt {
         at: u32,
         version: Version,
         unsubscribe: &Unsubscribe<'_>,
-    ) {
+    ) -> Result<(), Reason> {
+        let head = subscribe::unsuback_head(version, unsubscribe.identifier, unsubscribe.len);
+        self.check_appetite(at, head.bytes().len() + unsubscribe.len)?;
         let mut codes = core::mem::take(&mut self.codes);
         codes.clear();
         for filter in unsubscribe.filters() {
             let list = &mut self.sessions[at].subscriptions;
-            let existed = self.subscriptions.unsubscribe(list, filter);
+            let existed = self.subscriptions.unsubscribe(list, at, filter);
             let reason = if existed { Reason::Success } else { Reason::NoSubscriptionExisted };
             codes.push(reason.code());
         }
-        let head = subscribe::unsuback_head(version, unsubscribe.identifier, codes.len());
         self.reply(conn, at, head.bytes());
         if version == Version::V5 {
             self.reply(conn, at, &codes);
         }
         self.codes = codes;
+        Ok(())
+    }
+
+    /// Whether the client of session `at` takes a packet of `len` bytes (MQTT-3.1.2-24). Of a message it
+    /// is spared; an answer that cannot be given ends the connection, before anything is done.
+    fn check_appetite(&self, at: u32, len: usize) -> Result<(), Reason> {
+        let takes = len <= self.sessions[at].appetite().packet_len_max as usize;
+        if takes { Ok(()) } else { Err(Reason::PacketTooLarge) }
     }
 
     /// The client is leaving (MQTT-3.14.4-3; 3.1.1: MQTT-3.14.4-2).

@@ -5,7 +5,7 @@ use crate::time::{Duration, Instant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts the bytes of all messages that are kept.
+/// Counts the bytes of all messages that are kept, and of the topics that stand for themselves.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Account {
     bytes: Arc<AtomicUsize>,
@@ -15,6 +15,32 @@ impl Account {
     /// How many bytes the messages take together.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// A topic that is kept, and whose bytes are counted.
+#[derive(Debug)]
+pub(super) struct Topic {
+    text: Box<str>,
+    account: Account,
+}
+
+impl Topic {
+    /// Keeps `text`.
+    pub(super) fn keep(text: &str, account: &Account) -> Topic {
+        account.bytes.fetch_add(text.len(), Ordering::Relaxed);
+        Topic { text: text.into(), account: account.clone() }
+    }
+
+    /// What it is.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        self.account.bytes.fetch_sub(self.text.len(), Ordering::Relaxed);
     }
 }
 

@@ -16,9 +16,10 @@
 //!   `retained`: the last message of a topic
 //! - `message`: kept once; `session`: of a client; `sessions`: all of them
 //! - `admission`: CONNECT; `incoming`: the packets after it; `outgoing`: messages to clients;
-//!   `ending`: of connections and sessions
+//!   `backlog`: what of them was sent in part; `ending`: of connections and sessions
 
 mod admission;
+mod backlog;
 pub mod codec;
 pub mod counters;
 mod ending;
@@ -100,7 +101,15 @@ impl Mqtt {
             retained::Limits { len_max: policy.retained_max, bytes_max: policy.retained_bytes_max };
         Mqtt {
             sessions: Sessions::new(policy.sessions_max, secret),
-            subscriptions: Subscriptions::new(policy.subscriptions_max, secret),
+            subscriptions: Subscriptions::new(
+                subscriptions::Limits {
+                    len_max: policy.subscriptions_max,
+                    bytes_max: policy.subscription_bytes_max,
+                    session_len_max: policy.session_subscriptions_max,
+                    session_bytes_max: policy.session_subscription_bytes_max,
+                },
+                secret,
+            ),
             retained: Retained::new(limits, secret),
             account: Account::default(),
             counters: Counters::default(),

@@ -151,7 +151,7 @@ impl Mqtt {
         let mut state = State::load(conn.state());
         let sent = if state.blocked { 0 } else { conn.send(bytes) };
         if sent < bytes.len() {
-            self.sessions[at].extra_mut().backlog.extend_from_slice(&bytes[sent..]);
+            self.sessions[at].extra_mut().backlog.push(&bytes[sent..]);
             state.blocked = true;
             *conn.state() = state.store();
             conn.want_room();
@@ -275,11 +275,7 @@ impl Line<'_, '_> {
             self.counters.dropped_too_large += 1;
             return false;
         }
-        let Line { conn, extra, version, .. } = self;
-        delivery.encode(*version, |bytes| {
-            let sent = if extra.backlog.is_empty() { conn.send(bytes) } else { 0 };
-            extra.backlog.extend_from_slice(&bytes[sent..]);
-        });
+        self.extra.backlog.deliver(self.conn, message, &delivery, self.version);
         if !self.extra.backlog.is_empty() {
             self.set_blocked(true);
             self.conn.want_room();
@@ -292,13 +288,10 @@ impl Line<'_, '_> {
         if self.extra.backlog.is_empty() {
             return true;
         }
-        let sent = self.conn.send(&self.extra.backlog);
-        self.extra.backlog.drain(..sent);
-        if !self.extra.backlog.is_empty() {
+        if !self.extra.backlog.flush(self.conn) {
             self.conn.want_room();
             return false;
         }
-        self.extra.backlog = Vec::new();
         self.set_blocked(false);
         true
     }

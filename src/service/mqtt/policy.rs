@@ -24,6 +24,10 @@ pub struct Policy {
     pub subscriptions_max: u32,
     /// Subscriptions of one session.
     pub session_subscriptions_max: u32,
+    /// Bytes that the filters of all sessions take, about, with what leads to them.
+    pub subscription_bytes_max: usize,
+    /// The same of one session, as if no other had any of them.
+    pub session_subscription_bytes_max: u32,
     /// The longest packet of a client, in bytes. It must fit what a promoted connection receives at
     /// once.
     pub packet_len_max: u32,
@@ -37,9 +41,10 @@ pub struct Policy {
     pub queues_max: u32,
     /// Retained messages.
     pub retained_max: u32,
-    /// Bytes of retained messages.
+    /// Bytes of retained messages, about, with what leads to their topics.
     pub retained_bytes_max: usize,
-    /// Bytes of all messages that are kept: retained, waiting, unacknowledged, and wills.
+    /// Bytes of all messages that are kept: retained, waiting, unacknowledged, and wills; and of the topics
+    /// that aliases stand for.
     pub message_bytes_max: usize,
     /// Who may connect.
     pub authenticator: Authenticator,
@@ -59,6 +64,8 @@ impl Default for Policy {
             sessions_max: 1 << 24,
             subscriptions_max: 1 << 24,
             session_subscriptions_max: 1_000,
+            subscription_bytes_max: 4 << 30,
+            session_subscription_bytes_max: 1 << 20,
             packet_len_max: 65_535,
             topic_alias_max: 10,
             inflight_max: 20,

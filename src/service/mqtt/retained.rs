@@ -2,7 +2,7 @@
 
 use super::message::Message;
 use super::topic::{self, ANY_LEVEL, ANY_REST};
-use super::tree::{NONE, ROOT, Tree};
+use super::tree::{self, NONE, ROOT, Tree};
 use crate::time::{Duration, Instant};
 use crate::wire::addr::Secret;
 use core::ops::ControlFlow;
@@ -16,7 +16,7 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Limits {
     /// How many there may be.
     pub(super) len_max: u32,
-    /// Their bytes together.
+    /// Their bytes together, with the tree of their topics.
     pub(super) bytes_max: usize,
 }
 
@@ -55,11 +55,11 @@ impl Retained {
     /// When there is no room; the earlier one is gone all the same.
     pub(super) fn insert(&mut self, message: Arc<Message>, now: Instant) -> Result<(), Full> {
         self.remove(message.topic());
-        if !self.has_room(message.len()) && now >= self.purge_after {
+        if !self.has_room(&message) && now >= self.purge_after {
             self.purge_after = now + PURGE_INTERVAL;
             self.purge(now);
         }
-        if !self.has_room(message.len()) {
+        if !self.has_room(&message) {
             return Err(Full);
         }
         self.bytes += message.len();
@@ -73,8 +73,10 @@ impl Retained {
         Ok(())
     }
 
-    fn has_room(&self, len: usize) -> bool {
-        self.len() < self.limits.len_max as usize && self.bytes + len <= self.limits.bytes_max
+    fn has_room(&self, message: &Message) -> bool {
+        let bytes = self.bytes + self.topics.cost();
+        let more = message.len() + tree::cost_of(message.topic());
+        self.len() < self.limits.len_max as usize && bytes + more <= self.limits.bytes_max
     }
 
     /// Removes the message of `topic` (MQTT-3.3.1-6; 3.1.1: MQTT-3.3.1-10).

@@ -1,7 +1,8 @@
 //! What is kept of one client.
 
+use super::backlog::Backlog;
 use super::codec::Version;
-use super::message::Message;
+use super::message::{Message, Topic};
 use super::subscriptions::SessionList;
 use crate::conn::slab::ConnId;
 use crate::time::{Duration, Instant};
@@ -40,9 +41,9 @@ pub(super) struct Extra {
     /// Messages that wait, in their order.
     pub(super) queue: VecDeque<Parcel>,
     /// The rest of a packet of which the beginning was sent.
-    pub(super) backlog: Vec<u8>,
+    pub(super) backlog: Backlog,
     /// The topics that the client's aliases stand for.
-    pub(super) aliases: Vec<Option<Box<str>>>,
+    pub(super) aliases: Vec<Option<Topic>>,
     /// The packet identifier used last.
     last_identifier: u16,
     /// When the will is published or the session ends, while it has no connection.
@@ -207,12 +208,10 @@ impl Extra {
     }
 
     fn memory(&self) -> usize {
-        let aliases = self.aliases.iter().flatten().map(|topic| topic.len()).sum::<usize>();
         size_of::<Extra>()
             + self.inflight.capacity() * size_of::<Inflight>()
             + self.queue.capacity() * size_of::<Parcel>()
-            + self.backlog.capacity()
-            + self.aliases.capacity() * size_of::<Option<Box<str>>>()
-            + aliases
+            + self.backlog.memory()
+            + self.aliases.capacity() * size_of::<Option<Topic>>()
     }
 }

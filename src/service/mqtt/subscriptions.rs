@@ -5,7 +5,7 @@
 
 use super::codec::subscribe::{Options, RetainHandling};
 use super::topic::{self, ANY_LEVEL, ANY_REST};
-use super::tree::{NONE, ROOT, Tree};
+use super::tree::{self, NONE, ROOT, Tree};
 use crate::wire::addr::Secret;
 
 /// A subscription of a session.
@@ -37,11 +37,25 @@ struct Entry {
 pub(super) struct SessionList {
     first: u32,
     /// How many there are.
-    pub(super) len: u32,
+    len: u32,
+    /// What their filters take, as if no other session had any of them, in bytes.
+    bytes: u32,
 }
 
 impl SessionList {
-    pub(super) const EMPTY: SessionList = SessionList { first: NONE, len: 0 };
+    pub(super) const EMPTY: SessionList = SessionList { first: NONE, len: 0, bytes: 0 };
+}
+
+/// What subscriptions may take at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// How many there may be.
+    pub(super) len_max: u32,
+    /// What they and their filters may take, in bytes.
+    pub(super) bytes_max: usize,
+    /// The same of one session.
+    pub(super) session_len_max: u32,
+    pub(super) session_bytes_max: u32,
 }
 
 /// There is no room for another subscription.
@@ -55,18 +69,18 @@ pub(super) struct Subscriptions {
     entries: Vec<Entry>,
     free: u32,
     len: u32,
-    len_max: u32,
+    limits: Limits,
 }
 
 impl Subscriptions {
-    /// Room for `len_max` subscriptions, in memory that is taken as it is used.
-    pub(super) fn new(len_max: u32, secret: Secret) -> Subscriptions {
+    /// Room for what `limits` say, in memory that is taken as it is used.
+    pub(super) fn new(limits: Limits, secret: Secret) -> Subscriptions {
         let filters = Tree::new(secret);
-        Subscriptions { filters, entries: Vec::new(), free: NONE, len: 0, len_max }
+        Subscriptions { filters, entries: Vec::new(), free: NONE, len: 0, limits }
     }
 
-    /// Subscribes `session`, whose subscriptions are in `list`, at most `list_max`, to `filter`. Returns
-    /// whether there was such a subscription, which is replaced (MQTT-3.8.4-3).
+    /// Subscribes `session`, whose subscriptions are in `list`, to `filter`. Returns whether there was
+    /// such a subscription, which is replaced (MQTT-3.8.4-3).
     ///
     /// # Errors
     ///
@@ -78,16 +92,21 @@ impl Subscriptions {
         filter: &str,
         options: Options,
         identifier: u32,
-        list_max: u32,
     ) -> Result<bool, Full> {
         let Options { qos, no_local, retain_as_published, .. } = options;
         let subscription = Subscription { session, identifier, qos, no_local, retain_as_published };
-        let existing = self.filters.find(filter).and_then(|node| self.of_session(*list, node));
-        if let Some((at, _)) = existing {
+        let existing = self.filters.find(filter).and_then(|node| self.entry(*list, session, node));
+        if let Some(at) = existing {
             self.entries[at as usize].subscription = subscription;
             return Ok(true);
         }
-        if self.len >= self.len_max || list.len >= list_max {
+        let cost = tree::cost_of(filter);
+        let bytes = u32::try_from(cost).ok().and_then(|cost| list.bytes.checked_add(cost));
+        let bytes = bytes.filter(|bytes| *bytes <= self.limits.session_bytes_max).ok_or(Full)?;
+        if list.len >= self.limits.session_len_max
+            || self.len >= self.limits.len_max
+            || self.cost() + cost > self.limits.bytes_max
+        {
             return Err(Full);
         }
         let node = self.filters.insert(filter);
@@ -109,21 +128,27 @@ impl Subscriptions {
             self.entries[next_of_node as usize].prev_of_node = at;
         }
         self.filters.set_value(node, at);
-        *list = SessionList { first: at, len: list.len + 1 };
+        *list = SessionList { first: at, len: list.len + 1, bytes };
         self.len += 1;
         Ok(false)
     }
 
-    /// Ends the subscription to `filter` of the session with `list`. Returns whether there was one.
-    pub(super) fn unsubscribe(&mut self, list: &mut SessionList, filter: &str) -> bool {
+    /// Ends the subscription to `filter` of `session`, which has `list`. Returns whether there was one.
+    pub(super) fn unsubscribe(
+        &mut self,
+        list: &mut SessionList,
+        session: u32,
+        filter: &str,
+    ) -> bool {
         let Some(node) = self.filters.find(filter) else { return false };
-        let Some((at, prev)) = self.of_session(*list, node) else { return false };
+        let Some(at) = self.entry(*list, session, node) else { return false };
         let next = self.entries[at as usize].next_of_session;
-        match prev {
-            NONE => list.first = next,
-            _ => self.entries[prev as usize].next_of_session = next,
+        match self.before(*list, at) {
+            None => list.first = next,
+            Some(prev) => self.entries[prev as usize].next_of_session = next,
         }
         list.len -= 1;
+        list.bytes -= u32::try_from(self.filters.cost_to(node)).expect("it was added");
         self.remove(at);
         true
     }
@@ -134,7 +159,7 @@ impl Subscriptions {
             let next = self.entries[list.first as usize].next_of_session;
             self.remove(core::mem::replace(&mut list.first, next));
         }
-        list.len = 0;
+        *list = SessionList::EMPTY;
     }
 
     /// Calls `found` for each subscription whose filter matches `name`. Returns how many filters did: a
@@ -177,17 +202,35 @@ impl Subscriptions {
         usize::from(first != NONE)
     }
 
-    /// The entry of the session with `list` at `node`, and the one before it in the list.
-    fn of_session(&self, list: SessionList, node: u32) -> Option<(u32, u32)> {
-        let (mut at, mut prev) = (list.first, NONE);
-        while at != NONE {
-            let entry = &self.entries[at as usize];
-            if entry.node == node {
-                return Some((at, prev));
+    /// The entry of `session`, which has `list`, at `node`. It is looked for in both of its lists at once,
+    /// so for as long as the shorter one is: a client asks for thousands in one packet.
+    fn entry(&self, list: SessionList, session: u32, node: u32) -> Option<u32> {
+        let (mut of_session, mut of_node) = (list.first, self.filters.value(node));
+        while of_session != NONE && of_node != NONE {
+            let [a, b] = [of_session, of_node].map(|at| &self.entries[at as usize]);
+            if a.node == node {
+                return Some(of_session);
             }
-            prev = core::mem::replace(&mut at, entry.next_of_session);
+            if b.subscription.session == session {
+                return Some(of_node);
+            }
+            (of_session, of_node) = (a.next_of_session, b.next_of_node);
         }
         None
+    }
+
+    /// What stands before `at` in `list`, if it is not the first.
+    fn before(&self, list: SessionList, at: u32) -> Option<u32> {
+        let some = |at: u32| (at != NONE).then_some(at);
+        core::iter::successors(some(list.first), |&at| {
+            some(self.entries[at as usize].next_of_session)
+        })
+        .find(|&prev| self.entries[prev as usize].next_of_session == at)
+    }
+
+    /// What they take, about, in bytes.
+    fn cost(&self) -> usize {
+        self.filters.cost() + self.len as usize * size_of::<Entry>()
     }
 
     /// Takes the entry at `at` from its filter; its session's list is the caller's.

@@ -37,8 +37,15 @@ pub(in super::super) fn any_filter() -> impl Strategy<Value = String> {
         .prop_filter("a filter", |filter| topic::is_filter(filter))
 }
 
-fn subscriptions(len_max: u32) -> Subscriptions {
-    Subscriptions::new(len_max, Secret([7; 16]))
+const LIMITS: Limits = Limits {
+    len_max: 1_000,
+    bytes_max: usize::MAX,
+    session_len_max: 1_000,
+    session_bytes_max: u32::MAX,
+};
+
+fn subscriptions(limits: Limits) -> Subscriptions {
+    Subscriptions::new(limits, Secret([7; 16]))
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +71,7 @@ proptest! {
         acts in proptest::collection::vec(any_act(), 0..60),
         names in proptest::collection::vec(any_name(), 1..12),
     ) {
-        let mut subscriptions = subscriptions(1_000);
+        let mut subscriptions = subscriptions(LIMITS);
         let mut lists = [SessionList::EMPTY; 4];
         let mut model: BTreeMap<(usize, String), u32> = BTreeMap::new();
         for act in acts {
@@ -73,11 +80,12 @@ proptest! {
                     let list = &mut lists[session];
                     let number = u32::try_from(session).unwrap();
                     let existed =
-                        subscriptions.subscribe(list, number, &filter, OPTIONS, id, 1_000).unwrap();
+                        subscriptions.subscribe(list, number, &filter, OPTIONS, id).unwrap();
                     prop_assert_eq!(existed, model.insert((session, filter), id).is_some());
                 }
                 Act::Unsubscribe(session, filter) => {
-                    let existed = subscriptions.unsubscribe(&mut lists[session], &filter);
+                    let number = u32::try_from(session).unwrap();
+                    let existed = subscriptions.unsubscribe(&mut lists[session], number, &filter);
                     prop_assert_eq!(existed, model.remove(&(session, filter)).is_some());
                 }
                 Act::Leave(session) => {
@@ -86,6 +94,11 @@ proptest! {
                 }
             }
             prop_assert_eq!(subscriptions.len() as usize, model.len());
+            for (session, list) in lists.iter().enumerate() {
+                let of_session = model.keys().filter(|(other, _)| *other == session);
+                let bytes: usize = of_session.map(|(_, filter)| tree::cost_of(filter)).sum();
+                prop_assert_eq!(list.bytes as usize, bytes);
+            }
         }
         for name in &names {
             let mut found = Vec::new();
@@ -109,16 +122,17 @@ proptest! {
             subscriptions.unsubscribe_all(list);
         }
         prop_assert_eq!((subscriptions.len(), subscriptions.filters.len()), (0, 0));
+        prop_assert_eq!(subscriptions.cost(), 0);
     }
 }
 
 #[test]
 fn each_limit_refuses_and_replacing_is_always_possible() {
-    let mut subscriptions = subscriptions(3);
+    let mut subscriptions = subscriptions(Limits { len_max: 3, session_len_max: 2, ..LIMITS });
     let mut lists = [SessionList::EMPTY; 2];
     let mut subscribe = |session: usize, filter: &str| {
         let number = u32::try_from(session).unwrap();
-        subscriptions.subscribe(&mut lists[session], number, filter, OPTIONS, 0, 2)
+        subscriptions.subscribe(&mut lists[session], number, filter, OPTIONS, 0)
     };
     assert_eq!(subscribe(0, "a"), Ok(false));
     assert_eq!(subscribe(0, "b"), Ok(false));

@@ -11,6 +11,15 @@ pub(super) const NONE: u32 = u32::MAX;
 /// The node that all first levels are below.
 pub(super) const ROOT: u32 = 0;
 
+/// What a node takes besides its name, about, in bytes: itself, its place among the names, and what the
+/// heap adds.
+const NODE_COST: usize = 80;
+
+/// What the nodes take that `topic` needs, if no other shares them, in bytes.
+pub(super) fn cost_of(topic: &str) -> usize {
+    topic::levels(topic).map(|level| level.len() + NODE_COST).sum()
+}
+
 /// One level of one or more topics.
 struct Node {
     parent: u32,
@@ -154,6 +163,19 @@ impl Tree {
         core::iter::successors(some(self.nodes[node as usize].first_child), move |&at| {
             some(self.nodes[at as usize].next)
         })
+    }
+
+    /// What all nodes take, about, in bytes.
+    pub(super) fn cost(&self) -> usize {
+        self.by_name.len() * NODE_COST + self.level_bytes
+    }
+
+    /// [`cost_of`] the topic that ends at `node`.
+    pub(super) fn cost_to(&self, node: u32) -> usize {
+        let some = |at: u32| (at != ROOT).then(|| &self.nodes[at as usize]);
+        core::iter::successors(some(node), |node| some(node.parent))
+            .map(|node| node.level.len() + NODE_COST)
+            .sum()
     }
 
     /// How many nodes there are below the root.

@@ -191,6 +191,8 @@ impl WebSocket {
             Refusal::Timeout => conn.close_for(CloseReason::Idle),
             _ => conn.close_for(CloseReason::ProtocolError),
         }
+        // What was to be the content may still come.
+        conn.close_and_linger();
     }
 
     /// Takes frames from the front of `bytes`, and returns how many bytes those were.
@@ -255,6 +257,9 @@ impl WebSocket {
             Some(code) => {
                 self.counts.failed[code.index()] += 1;
                 conn.close_for(CloseReason::ProtocolError);
+                // The peer may be in the middle of what is too long, and a reset would keep it from reading
+                // why (section 7.1.1: close the writing side, and receive until the peer closes, too).
+                conn.close_and_linger();
             }
         }
         true

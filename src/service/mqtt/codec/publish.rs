@@ -119,12 +119,27 @@ impl Delivery<'_> {
     /// When it has more than [`SUBSCRIPTION_IDENTIFIERS_MAX`] subscription identifiers, or is longer
     /// than a packet can be.
     pub fn encode(&self, version: Version, mut put: impl FnMut(&[u8])) {
+        let [head, middle] = self.frame(version);
+        put(head.bytes());
+        put(self.topic.as_bytes());
+        put(middle.bytes());
+        if version == Version::V5 {
+            put(self.properties);
+        }
+        put(self.payload);
+    }
+
+    /// What the packet has besides its topic, its properties and its payload: what stands before the
+    /// topic, and between that and the properties.
+    ///
+    /// # Panics
+    ///
+    /// As [`Delivery::encode`].
+    pub fn frame(&self, version: Version) -> [Writer; 2] {
         let flag = |set, flag| if set { flag } else { 0 };
         let flags = flag(self.dup, DUP) | self.qos << QOS_SHIFT | flag(self.retain, RETAIN);
         let mut head = Writer::packet(Kind::Publish, flags, self.body_len(version));
         head.u16(u16::try_from(self.topic.len()).expect("topics are this short"));
-        put(head.bytes());
-        put(self.topic.as_bytes());
         let mut middle = Writer::new();
         if self.qos > 0 {
             middle.u16(self.identifier);
@@ -141,10 +156,6 @@ impl Delivery<'_> {
                 middle.varint(identifier);
             }
         }
-        put(middle.bytes());
-        if version == Version::V5 {
-            put(self.properties);
-        }
-        put(self.payload);
+        [head, middle]
     }
 }

@@ -1,5 +1,6 @@
 //! The server with connections that are fed and drained by hand, in invented time.
 
+mod bounds;
 mod connecting;
 mod ending;
 mod limits;
