@@ -225,7 +225,8 @@ impl<S: Service> Engine<S> {
             // Who has closed reads no more; it goes unread.
             if table.slab[slot].state.can_send() {
                 let output = &mut scratch[..room];
-                let mut context = calls::context(table, classes, outbox, slot, now, output, &mut answer);
+                let mut context =
+                    calls::context(table, classes, outbox, slot, now, output, &mut answer);
                 consumed = service.on_data(&mut context, unread).min(len);
             }
             promoted.consume(consumed);
