@@ -87,8 +87,8 @@ pub(super) struct Args {
     #[command(flatten)]
     reconnect: reconnect::Args,
 
-    /// Connections being opened at once, and closed at once; and answers awaited at once while late
-    /// heartbeats are caught up with.
+    /// Connections being opened at once, but for those that are opened again, and closed at once; and
+    /// answers awaited at once while late heartbeats are caught up with.
     #[arg(long, value_name = "N", default_value_t = UNDERWAY_MAX, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
     half_open_max: u64,
 

@@ -29,12 +29,13 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Dialer<R> {
     routes: R,
+    begin_max: u32,
     underway_max: u32,
 }
 
 impl<R: Routes> Dialer<R> {
-    pub(super) fn new(routes: R, underway_max: u32) -> Dialer<R> {
-        Dialer { routes, underway_max }
+    pub(super) fn new(routes: R, begin_max: u32, underway_max: u32) -> Dialer<R> {
+        Dialer { routes, begin_max, underway_max }
     }
 
     fn flow(&self, turn: &Turn) -> FlowKey {
@@ -78,7 +79,8 @@ impl<R: Routes> Dialer<R> {
             if seats.busy() >= self.underway_max || postponed >= POSTPONED_MAX {
                 return true;
             }
-            let Some(turn) = seats.next(true) else { return false };
+            let may_begin = seats.busy() < self.begin_max;
+            let Some(turn) = seats.next(may_begin) else { return seats.untried() > 0 };
             let Route { local, remote, tag } = self.routes.route(turn.seat, turn.incarnation);
             let begun = engine.connect(local, remote, tag, now, link, tx);
             let client = engine.service_mut();

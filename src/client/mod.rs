@@ -57,4 +57,4 @@ pub(crate) mod world;
 
 pub(crate) use response::judge as judge_response;
 pub(crate) use service::draw_jitter;
-pub use service::{Client, ClientError, PATIENCE, Plan};
+pub use service::{Client, ClientError, PATIENCE, Plan, UNDERWAY_MAX};

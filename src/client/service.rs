@@ -18,6 +18,9 @@ use rustix::io::Errno;
 /// How long a handshake may take unless said otherwise, and a close.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many handshakes and closes go on at once, at most, unless said otherwise.
+pub const UNDERWAY_MAX: u32 = 1 << 16;
+
 /// How many clients there are, and how they come back.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -27,7 +30,11 @@ pub struct Plan {
     pub backoff: Backoff,
     /// How long a handshake may take, and a close.
     pub patience: Duration,
-    /// Handshakes and closes that go on at once, at most.
+    /// No seat is tried for the first time while so many handshakes and closes go on: all at once would
+    /// overflow every ring on the way.
+    pub begin_max: u32,
+    /// Nobody is tried at all while so many go on. Many more, since retries are spread by themselves, and a
+    /// server that lets in so many a second has the others wait for seconds with their SYNs unanswered.
     pub underway_max: u32,
     /// Where the waits are drawn from; from the system's random numbers unless given, as a test does.
     pub seed: Option<u64>,
@@ -40,7 +47,8 @@ impl Default for Plan {
             seats: 1,
             backoff: Backoff::default(),
             patience: PATIENCE,
-            underway_max: 1_024,
+            begin_max: 1_024,
+            underway_max: UNDERWAY_MAX,
             seed: None,
         }
     }
@@ -99,7 +107,7 @@ impl<S: Service> Client<S> {
         let seats = Seats::new(count, slots, plan.backoff, plan.patience, jitter)?;
         let client =
             Client { service, seats, failed: Reasons::default(), lost: Reasons::default() };
-        Ok((client, Dialer::new(routes, plan.underway_max)))
+        Ok((client, Dialer::new(routes, plan.begin_max, plan.underway_max)))
     }
 
     /// The service.

@@ -3,6 +3,7 @@
 use super::flows::{Flows, Target};
 use super::plan::{Plan, stride};
 use super::round::Round;
+use crate::client::UNDERWAY_MAX;
 use crate::client::seats::Turn;
 use crate::engine::ConnectError::{Full, InUse, Resolving};
 use crate::link::Link;
@@ -75,10 +76,13 @@ pub(super) fn come_back<L: Link>(
         let Some(seats) = round.seats() else { break };
         let tried = u64::from(seats.len() - seats.untried());
         let due = first_due(tried);
-        if u64::from(seats.busy()) >= plan.underway_max {
+        // What limits first attempts does not limit retries, which are spread by themselves: they may go on
+        // for seconds while a server lets in only so many.
+        if seats.busy() >= UNDERWAY_MAX {
             break;
         }
-        let Some(turn) = seats.next(due.is_some()) else { break };
+        let may_begin = due.is_some() && u64::from(seats.busy()) < plan.underway_max;
+        let Some(turn) = seats.next(may_begin) else { break };
         let due = due.filter(|_| turn.is_first).unwrap_or(now);
         let (local, target) = ways.get(&plan.flows, &turn);
         let begun = round.connect(local, target.endpoint, target.service, due);
