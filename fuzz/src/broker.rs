@@ -29,6 +29,7 @@ const INFLIGHT_MAX: u16 = 3;
 
 const STRICT: Policy = Policy {
     connect_timeout: Duration::from_secs(5),
+    packet_timeout: Duration::from_secs(7),
     keep_alive_s_max: 0,
     session_expiry_s_max: 1_000,
     sessions_max: 3,

@@ -13,6 +13,7 @@
 //! - [`reference`]: stock smoltcp; [`scripted`]: clients that keep to the letter
 //! - [`outcome`]: what must hold in the end
 //! - [`requests`]: conversations of HTTP
+//! - [`mqtt`]: clients of MQTT whose connections come and go, a simulation of its own
 //! - [`pushes`]: what a server pushes to clients, a simulation of its own
 //! - `tests`: the seeds
 //!
@@ -21,6 +22,7 @@
 
 mod echoing;
 mod host;
+mod mqtt;
 mod network;
 mod outcome;
 mod pushes;

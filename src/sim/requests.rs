@@ -55,12 +55,17 @@ pub(super) fn ask(talk: &mut Talk, random: &mut Random) {
     let closes = talk.ending == Ending::ServerCloses;
     // Where none is promoted, an answer's head is sent whole or not at all.
     talk.buffer = talk.buffer.max(BUFFER_MIN);
+    // Nor is half a head acknowledged there, so it must be whole before its client gives up.
+    talk.pause = talk.pause.min(Duration::from_secs(3));
     // Small buffers take many round trips, and scripted clients many events.
     let len_max = match talk.roles {
         Roles::ScriptedToEngine => 8_000,
         _ => LEN_MAX.min(40 * talk.read_max.min(talk.buffer)),
     };
-    (talk.request, talk.response) = exchange(random, len_max, closes);
+    (talk.request, talk.response) = exchange(random, talk.number, len_max, closes);
+    // A stock socket never sends what lies across the end of its ring in one segment, so where none is
+    // promoted a head there would never be whole.
+    talk.buffer = talk.buffer.max(talk.request.len() + 1);
     talk.piece_max = match talk.pause.is_zero() {
         true => pick(random, [30, 1_460, 4_000, 4_000]).max(talk.request.len() / 200),
         false => 1 + talk.request.len() / 5,
@@ -72,8 +77,8 @@ pub(super) fn ask(talk: &mut Talk, random: &mut Random) {
     }
 }
 
-/// Requests, and the answers to them.
-fn exchange(random: &mut Random, len_max: usize, closes: bool) -> (Vec<u8>, Vec<u8>) {
+/// Requests of talk `number`, which no other has, and the answers to them.
+fn exchange(random: &mut Random, number: u16, len_max: usize, closes: bool) -> (Vec<u8>, Vec<u8>) {
     let most = pick(random, [1, 5, 40]);
     let count = 1 + below(random, most);
     let mut http = service(files());
@@ -81,7 +86,7 @@ fn exchange(random: &mut Random, len_max: usize, closes: bool) -> (Vec<u8>, Vec<
     hand.call(65_535, |conn| crate::service::Service::on_open(&mut http, conn));
     let mut requests = Vec::new();
     for _ in 0..count {
-        let request = request(random);
+        let request = request(random, number);
         if hand.sent().len() + requests.len() + BIG > len_max
             && request.windows(4).any(|w| w == b"/big")
         {
@@ -95,7 +100,7 @@ fn exchange(random: &mut Random, len_max: usize, closes: bool) -> (Vec<u8>, Vec<
     }
     if closes || requests.is_empty() {
         let option = if closes { "Connection: close\r\n" } else { "" };
-        let last = format!("GET /small HTTP/1.1\r\nHost: a\r\n{option}\r\n");
+        let last = format!("GET /small HTTP/1.1\r\nHost: talk-{number}\r\n{option}\r\n");
         hand.receive(&mut http, last.as_bytes(), 65_535);
         requests.extend(last.into_bytes());
     }
@@ -104,8 +109,10 @@ fn exchange(random: &mut Random, len_max: usize, closes: bool) -> (Vec<u8>, Vec<
 }
 
 /// One request.
-fn request(random: &mut Random) -> Vec<u8> {
-    let head = |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+fn request(random: &mut Random, number: u16) -> Vec<u8> {
+    let head = |line: &str, fields: &str| {
+        format!("{line} HTTP/1.1\r\nHost: talk-{number}\r\n{fields}\r\n")
+    };
     let body: Vec<u8> =
         (0..below(random, 3_000)).map(|at| b'a' + (at % 26).to_le_bytes()[0]).collect();
     let length = format!("Content-Length: {}\r\n", body.len());
@@ -134,7 +141,10 @@ fn request(random: &mut Random) -> Vec<u8> {
             request.extend(b"0\r\nTrailer: x\r\n\r\n");
             request
         }
-        12 => b"GET /small HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".to_vec(),
+        12 => {
+            let old = "GET /small HTTP/1.0\r\nConnection: keep-alive\r\nHost: talk-";
+            format!("{old}{number}\r\n\r\n").into_bytes()
+        }
         13 => head("OPTIONS *", "").into_bytes(),
         14 => [b"\r\n\r\n".to_vec(), head("GET /", "").into_bytes()].concat(),
         _ => head("GET /healthz", "").into_bytes(),

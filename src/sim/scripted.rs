@@ -7,6 +7,7 @@
 use super::services::endpoints;
 use super::talk::{Conversation, Wish, below};
 use crate::link::faults::{Chance, Random};
+use crate::service::builtin::Builtin;
 use crate::time::{Duration, Instant};
 use crate::wire::addr::FlowKey;
 use crate::wire::emit::{Outgoing, emit};
@@ -127,8 +128,11 @@ impl Scripted {
 impl Client {
     fn new(talk: Conversation, random: &mut Random) -> Client {
         let wscale = (random.below(2) == 0).then(|| u8::try_from(random.below(8)).expect("small"));
+        // Where none is promoted, the head of an answer of HTTP is sent whole or not at all, and so an initial
+        // window must hold it; a cookie keeps this size.
+        let mss_min = if talk.talk.service == Builtin::Http { 216 } else { 88 };
         let options = SynOptions {
-            mss: Some(88 + u16::try_from(random.below(1_400)).expect("small")),
+            mss: Some(mss_min + u16::try_from(random.below(1_400)).expect("small")),
             wscale,
             sack_permitted: random.below(2) == 0,
         };

@@ -322,3 +322,18 @@ proptest! {
         prop_assert_eq!(Session::load(state).store(), state);
     }
 }
+
+#[test]
+fn half_a_frame_is_no_sign_of_life() {
+    let mut fed = Fed::new(setup());
+    for byte in &HEARTBEAT[..10] {
+        fed.feed(&[*byte], SHORT_LEN_MAX);
+    }
+    let mut wakes = 0;
+    while !fed.conn.asked.closing {
+        fed.conn.wake(&mut fed.service, SHORT_LEN_MAX);
+        fed.feed(&HEARTBEAT[10..11], SHORT_LEN_MAX);
+        wakes += 1;
+    }
+    assert_eq!((wakes, fed.conn.asked.reason), (3, Some(CloseReason::HeartbeatMissed)));
+}

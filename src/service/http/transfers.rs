@@ -92,3 +92,14 @@ impl Transfers {
         self.entries.len() - self.free.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_takes_few_bytes() {
+        let len = size_of::<Option<Transfer>>() + size_of::<u32>();
+        assert!(len <= 160, "{len} bytes, and docs/http.md says how many");
+    }
+}

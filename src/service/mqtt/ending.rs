@@ -4,7 +4,7 @@ use super::admission::FOR_EVER_S;
 use super::backlog::Backlog;
 use super::codec::{Reason, Version, disconnect};
 use super::message::Message;
-use super::state::{Stage, State};
+use super::state::{HEARD_GRAIN, Stage, State};
 use super::{Mqtt, end_state};
 use crate::service::Context;
 use crate::tcp::CloseReason;
@@ -66,15 +66,37 @@ impl Mqtt {
         conn.close_for(CloseReason::HeartbeatMissed);
     }
 
-    /// Ends `conn` if nothing came on it for too long, and otherwise looks again when that would be so.
+    /// Ends `conn` if nothing came on it for too long, or the rest of a packet did not, and otherwise looks
+    /// again when that would be so.
     pub(super) fn check_keep_alive(&mut self, conn: &mut Context<'_>, at: u32, version: Version) {
-        let Some(silence_max) = self.sessions[at].silence_max() else { return };
-        let silence = State::load(conn.state()).silence(conn.now());
-        if silence >= silence_max {
-            self.refuse(conn, at, version, Reason::KeepAliveTimeout);
-        } else {
-            conn.wake_after(silence_max - silence);
+        let state = State::load(conn.state());
+        let left = self.sessions[at]
+            .silence_max()
+            .map(|most| most.saturating_sub(state.silence(conn.now())));
+        // While a packet has begun, there is no wake but for its end and for the keep alive's, which may be
+        // a little early.
+        let is_early = |left: Duration| !left.is_zero() && left < 2 * HEARD_GRAIN;
+        match left {
+            Some(left) if is_early(left) || !left.is_zero() && !state.partial => {
+                conn.wake_after(left);
+            }
+            None if !state.partial => {}
+            _ => self.refuse(conn, at, version, Reason::KeepAliveTimeout),
         }
+    }
+
+    /// A packet on `conn`, which has session `at`, has begun to come: it is waited for, but not for ever,
+    /// as its beginning has a promoted connection's place meanwhile.
+    pub(super) fn await_rest(&mut self, conn: &mut Context<'_>, at: u32) {
+        let mut state = State::load(conn.state());
+        if core::mem::replace(&mut state.partial, true) {
+            return;
+        }
+        *conn.state() = state.store();
+        let silence_max = self.sessions[at].silence_max();
+        let left = silence_max.map(|most| most.saturating_sub(state.silence(conn.now())));
+        let timeout = self.policy.packet_timeout;
+        conn.wake_after(left.map_or(timeout, |left| left.min(timeout)));
     }
 
     /// The connection of session `at` has ended; with its will to be published, or without.

@@ -148,6 +148,17 @@ impl Mqtt {
         }
     }
 
+    /// The retained message of `topic`.
+    #[cfg(test)]
+    pub(crate) fn retained_at(&self, topic: &str) -> Option<Vec<u8>> {
+        let mut payload = None;
+        self.retained.matching(topic, self.now, &mut usize::MAX.clone(), |message| {
+            payload = Some(message.payload().to_vec());
+            true
+        });
+        payload
+    }
+
     /// The time is `now`: does what has become due.
     fn begin(&mut self, now: Instant) {
         self.now = now;
@@ -203,7 +214,10 @@ impl Mqtt {
             return Step::Wait;
         }
         let taken = match frame {
-            Ok(None) => return Step::Wait,
+            Ok(None) => {
+                self.await_rest(conn, at);
+                return Step::Wait;
+            }
             Ok(Some(frame)) => {
                 let mut state = State::load(conn.state());
                 state.hear(conn.now());

@@ -12,6 +12,9 @@ pub type Authenticator = fn(&Connect<'_>) -> Result<(), Reason>;
 pub struct Policy {
     /// How long a client has for its CONNECT.
     pub connect_timeout: Duration,
+    /// How long a packet of a connected client may take to come, from its first byte to its last, whatever
+    /// the keep alive.
+    pub packet_timeout: Duration,
     /// The longest keep alive, in seconds, which 5.0 clients are told and held to, and which stands for
     /// none too; 0 for no limit. 3.1.1 has no way to tell, so there the client's own counts.
     pub keep_alive_s_max: u16,
@@ -59,6 +62,7 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             connect_timeout: Duration::from_secs(10),
+            packet_timeout: Duration::from_secs(120),
             keep_alive_s_max: 0,
             session_expiry_s_max: u32::MAX,
             sessions_max: 1 << 24,

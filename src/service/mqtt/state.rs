@@ -8,6 +8,8 @@ use crate::time::{Duration, Instant};
 /// 78 hours: more than one and a half times the longest keep alive, which is 27.
 const HEARD_SHIFT: u32 = 24;
 const HEARD_BITS: u32 = 24;
+/// That unit.
+pub(super) const HEARD_GRAIN: Duration = Duration::from_nanos(1 << HEARD_SHIFT);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(super) struct State {
     pub(super) stage: Stage,
     /// Whether a packet was sent in part, so that nothing else may be sent.
     pub(super) blocked: bool,
+    /// Whether a packet has begun to come and not ended.
+    pub(super) partial: bool,
     /// Its session, from when it is connected.
     pub(super) session: u32,
     /// When the last whole packet came.
@@ -38,19 +42,21 @@ const V311: u8 = 1;
 const V5: u8 = 2;
 const ENDED: u8 = 3;
 const BLOCKED: u8 = 0x80;
+const PARTIAL: u8 = 0x40;
 
 impl State {
     /// Reads the eight bytes.
     pub(super) fn load(bytes: &ServiceState) -> State {
         let [stage, h0, h1, h2, session @ ..] = *bytes;
         State {
-            stage: match stage & !BLOCKED {
+            stage: match stage & !(BLOCKED | PARTIAL) {
                 NEW => Stage::New,
                 V311 => Stage::Connected(Version::V311),
                 V5 => Stage::Connected(Version::V5),
                 _ => Stage::Ended,
             },
             blocked: stage & BLOCKED != 0,
+            partial: stage & PARTIAL != 0,
             session: u32::from_le_bytes(session),
             heard: u32::from_le_bytes([h0, h1, h2, 0]),
         }
@@ -66,12 +72,15 @@ impl State {
         };
         let [h0, h1, h2, _] = self.heard.to_le_bytes();
         let [s0, s1, s2, s3] = self.session.to_le_bytes();
-        [stage | if self.blocked { BLOCKED } else { 0 }, h0, h1, h2, s0, s1, s2, s3]
+        let blocked = if self.blocked { BLOCKED } else { 0 };
+        let partial = if self.partial { PARTIAL } else { 0 };
+        [stage | blocked | partial, h0, h1, h2, s0, s1, s2, s3]
     }
 
     /// A whole packet has come.
     pub(super) fn hear(&mut self, now: Instant) {
         self.heard = tick(now);
+        self.partial = false;
     }
 
     /// For how long nothing has come, rounded down by less than 17 ms: never more than it was.
@@ -101,8 +110,9 @@ mod tests {
             Stage::Connected(Version::V5),
             Stage::Ended,
         ] {
-            for blocked in [false, true] {
-                let state = State { stage, blocked, session: 0x1234_5678, heard: 0xab_cdef };
+            for (blocked, partial) in [(false, false), (false, true), (true, false), (true, true)] {
+                let (session, heard) = (0x1234_5678, 0xab_cdef);
+                let state = State { stage, blocked, partial, session, heard };
                 assert_eq!(State::load(&state.store()), state);
             }
         }

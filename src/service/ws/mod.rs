@@ -33,6 +33,10 @@ use crate::time::Duration;
 /// How long a client may take for its request, as nginx's `client_header_timeout`.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long it may take for the header of a frame, or a control frame, where no heartbeat finds out that
+/// it is silent: the beginning has a promoted connection's place meanwhile.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The longest piece of a message that is sent back in one frame, in bytes. Its header is
 /// [`PIECE_HEADER_LEN`] bytes at most.
 const PIECE_LEN_MAX: usize = 32 * 1024;
@@ -405,6 +409,15 @@ impl Service for WebSocket {
         if consumed > 0 {
             session.heard = Heard::at(conn.now());
         }
+        if session.phase == Phase::Open && self.setup.heartbeat.is_none() {
+            // With so much room, what was left wants nothing but its rest.
+            let is_partial =
+                consumed < bytes.len() && conn.room() > HEADER_LEN_MAX + CONTROL_LEN_MAX;
+            if is_partial && !session.partial {
+                conn.wake_after(FRAME_TIMEOUT);
+            }
+            session.partial = is_partial;
+        }
         *conn.state() = session.store();
         consumed
     }
@@ -419,6 +432,10 @@ impl Service for WebSocket {
                     Due::Heartbeat => self.counts.pings += 1,
                     Due::End => self.counts.silent += 1,
                 }
+            }
+            (Phase::Open, None) if session.partial => {
+                self.counts.silent += 1;
+                conn.abort_for(CloseReason::HeartbeatMissed);
             }
             (Phase::Open, None) | (Phase::Closed, _) => {}
         }

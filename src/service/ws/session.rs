@@ -23,12 +23,14 @@ pub(super) struct Session {
     /// Where the message that has not ended is, if there is one.
     pub(super) message: Option<Place>,
     pub(super) heard: Heard,
+    /// Whether a header or a control frame has begun to come and not ended.
+    pub(super) partial: bool,
 }
 
 impl Session {
     /// Reads what stands in a record.
     pub(super) fn load(state: ServiceState) -> Session {
-        let [phase, _, m0, m1, h0, h1, h2, h3] = state;
+        let [phase, partial, m0, m1, h0, h1, h2, h3] = state;
         Session {
             phase: match phase {
                 0 => Phase::Handshake,
@@ -37,6 +39,7 @@ impl Session {
             },
             message: Place::from_number(u16::from_le_bytes([m0, m1])),
             heard: Heard(u32::from_le_bytes([h0, h1, h2, h3])),
+            partial: partial != 0,
         }
     }
 
@@ -44,7 +47,7 @@ impl Session {
     pub(super) fn store(self) -> ServiceState {
         let [m0, m1] = self.message.map_or(0, Place::number).to_le_bytes();
         let [h0, h1, h2, h3] = self.heard.0.to_le_bytes();
-        [self.phase as u8, 0, m0, m1, h0, h1, h2, h3]
+        [self.phase as u8, u8::from(self.partial), m0, m1, h0, h1, h2, h3]
     }
 }
 
@@ -56,9 +59,9 @@ mod tests {
     fn a_record_keeps_what_is_known() {
         assert_eq!(Session::load(ServiceState::default()), Session::default());
         for phase in [Phase::Handshake, Phase::Open, Phase::Closed] {
-            for number in [0, 1, u16::MAX] {
+            for (number, partial) in [(0, false), (1, true), (u16::MAX, false)] {
                 let message = Place::from_number(number);
-                let session = Session { phase, message, heard: Heard(0x1234_5678) };
+                let session = Session { phase, message, heard: Heard(0x1234_5678), partial };
                 assert_eq!(Session::load(session.store()), session);
             }
         }

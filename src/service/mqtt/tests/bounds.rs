@@ -164,3 +164,35 @@ fn no_packet_is_longer_than_the_client_takes() {
     assert_eq!(world.ask(peer, &more), b"\xe0\x01\x95");
     assert_eq!(world.closed(peer), Some(Some(CloseReason::ProtocolError)));
 }
+
+#[test]
+fn a_packet_that_does_not_end_is_not_waited_for_for_ever() {
+    let seconds = Duration::from_secs;
+    for (version, goodbye) in [(V311, &b""[..]), (V5, b"\xe0\x01\x8d")] {
+        let long = publish(version, "a", &"x".repeat(100));
+        for keep_alive in [0, 1_000] {
+            let mut world = World::new();
+            let peer = world.connect(&Hello::new(version, "a").keep_alive(keep_alive).bytes());
+            world.pass(seconds(500));
+            // A byte a second, and the first packet ends in time.
+            for byte in &long {
+                world.send(peer, &[*byte]);
+                world.pass(seconds(1));
+            }
+            world.send(peer, &long[..1]);
+            world.pass(seconds(119));
+            world.send(peer, &long[1..50]);
+            assert_eq!(world.closed(peer), None, "keep alive {keep_alive}");
+            world.pass(seconds(2));
+            assert_eq!(world.closed(peer), Some(Some(CloseReason::HeartbeatMissed)));
+            assert_eq!(world.take(peer), goodbye);
+        }
+        // The keep alive holds all the same, and the beginning of a packet is none.
+        let mut world = World::new();
+        let peer = world.connect(&Hello::new(version, "a").keep_alive(10).bytes());
+        world.pass(seconds(14));
+        world.send(peer, &long[..1]);
+        world.pass(Duration::from_millis(1_100));
+        assert_eq!(world.closed(peer), Some(Some(CloseReason::HeartbeatMissed)));
+    }
+}

@@ -130,7 +130,8 @@ fn a_takeover_publishes_the_will_unless_it_waits_and_the_session_goes_on() {
 #[test]
 fn one_and_a_half_times_the_keep_alive_is_kept_to_the_second() {
     for (version, keep_alive_s) in [(V311, 1), (V311, 10), (V5, 60), (V5, 65_535)] {
-        let mut world = World::new();
+        let packet_timeout = Duration::from_secs(1 << 20);
+        let mut world = World::with(Policy { packet_timeout, ..Policy::default() });
         let hello = Hello::new(version, "a").keep_alive(keep_alive_s).bytes();
         let peer = world.connect(&hello);
         let limit = Duration::from_millis(u64::from(keep_alive_s) * 1_500);

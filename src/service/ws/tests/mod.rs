@@ -312,3 +312,29 @@ fn a_refused_request_is_answered_once() {
     assert_eq!(fed.conn.asked.reason, Some(CloseReason::ProtocolError));
     assert!(fed.rest.is_empty());
 }
+
+#[test]
+fn half_a_frame_is_not_waited_for_for_ever() {
+    let ping = Sent::new(true, Opcode::Ping, b"hello").bytes();
+    for len in 1..ping.len() {
+        let mut fed = Fed::open(setup());
+        let feed = |fed: &mut Fed, bytes: &[u8], after: u64| {
+            fed.conn.pass_to(fed.conn.now + Duration::from_secs(after));
+            fed.feed(bytes, ROOM);
+        };
+        feed(&mut fed, &ping[..len], 500);
+        feed(&mut fed, &ping[len..], 59);
+        // The wake comes all the same, and finds nothing wrong.
+        fed.conn.wake(&mut fed.service, ROOM);
+        assert!(!fed.conn.asked.closing, "{len}");
+        feed(&mut fed, &ping[..1], 100);
+        feed(&mut fed, &ping[1..len], 59);
+        fed.conn.wake(&mut fed.service, ROOM);
+        assert!(fed.conn.asked.aborting, "{len}");
+        assert_eq!(fed.conn.asked.reason, Some(CloseReason::HeartbeatMissed));
+    }
+    // The payload of a message may take its time: nothing of it is kept.
+    let mut fed = Fed::open(setup());
+    fed.feed(&Sent::new(true, Opcode::Text, b"hello").bytes()[..7], ROOM);
+    assert_eq!(fed.conn.wake, None);
+}
