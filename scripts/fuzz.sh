@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 
 seconds=${1:-30}
-read -ra targets <<<"${TARGETS:-frame options cookies segment http mqtt broker ws dubbo engine}"
+read -ra targets <<<"${TARGETS:-frame options cookies segment http mqtt broker ws dubbo client engine}"
 RUSTC_WRAPPER=$PWD/rustc-covered.sh cargo build --release --locked --quiet --target-dir target
 
 printf '%-8s  %10s  %7s  %6s  %6s  %6s  %s\n' target runs runs/s edges inputs MB result

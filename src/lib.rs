@@ -142,6 +142,7 @@
 //! ARCHITECTURE.md in the repository is the map of this crate.
 
 pub mod cli;
+pub mod client;
 pub mod conn;
 pub mod control;
 pub mod drops;

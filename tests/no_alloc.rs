@@ -4,6 +4,8 @@
 mod allocations;
 #[path = "no_alloc/commands.rs"]
 mod commands;
+#[path = "no_alloc/returning.rs"]
+mod returning;
 
 use allocations::allocations;
 use std::ops::Range;

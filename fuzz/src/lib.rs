@@ -9,6 +9,7 @@
 //! - [`segment`]: segments for records in any state
 //! - [`ws`], [`dubbo`]: clients of a service
 //! - [`http`]: requests in any pieces
+//! - [`client`]: servers of a client that say anything
 //! - [`engine`]: frames, timers and commands for a whole engine
 //! - [`mqtt`]: packets, and clients of a server that say anything; [`broker`]: clients of one without an
 //!   engine, in any pieces
@@ -19,6 +20,7 @@
 mod allocations;
 pub mod broker;
 mod bytes;
+pub mod client;
 pub mod cookies;
 pub mod dubbo;
 pub mod engine;
@@ -34,7 +36,7 @@ pub mod ws;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("frame", frame::run),
     ("options", options::run),
     ("cookies", cookies::run),
@@ -44,5 +46,6 @@ pub const TARGETS: [Target; 10] = [
     ("engine", engine::run),
     ("http", http::run),
     ("mqtt", mqtt::run),
+    ("client", client::run),
     ("broker", broker::run),
 ];

@@ -4,6 +4,7 @@ use super::bar::Bar;
 use super::faults::FaultsArg;
 use super::memory;
 use super::process::{cpu_time, resident_bytes};
+use crate::client::{self, seats::Seats};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::Owned;
@@ -73,7 +74,12 @@ impl Clients {
     ///
     /// One line with what is needed, and what is free.
     pub(super) fn check_memory(&self, engines: u32) -> anyhow::Result<()> {
-        memory::check(&self.config(Mac::default(), u32::MAX)?, engines, "ask for fewer connections")
+        let config = self.config(Mac::default(), u32::MAX)?;
+        let seats = self.plan.reconnect.map_or(Ok(0), |_| {
+            u32::try_from(self.plan.connections)
+                .map(|count| Seats::bytes(count, config.connections_max))
+        })?;
+        memory::check(&config, engines, seats, "ask for fewer connections")
     }
 
     fn config(&self, mac: Mac, mtu: u32) -> anyhow::Result<Config> {
@@ -87,10 +93,20 @@ impl Clients {
         Ok(config)
     }
 
+    /// Where connections are opened again, the seats for them.
+    fn seats(&self) -> anyhow::Result<Option<Seats>> {
+        let Some(reconnect) = self.plan.reconnect else { return Ok(None) };
+        let (count, slots) =
+            (u32::try_from(self.plan.connections)?, u32::try_from(self.plan.slots)?);
+        let jitter = client::draw_jitter()?;
+        Ok(Some(Seats::new(count, slots, reconnect.backoff, client::PATIENCE, jitter)?))
+    }
+
     /// Runs the plan over `link`, on this thread.
     pub(super) fn run(&self, link: impl Link, mac: Mac, mtu: u32) -> anyhow::Result<Finished> {
         let config = self.config(mac, mtu)?;
-        let engine = Engine::try_new(config, Heartbeat::default(), self.clock.now())?;
+        let heartbeat = Heartbeat { seats: self.seats()?, ..Heartbeat::default() };
+        let engine = Engine::try_new(config, heartbeat, self.clock.now())?;
         let driver = LoadDriver::new(self.plan.clone(), self.progress.clone());
         let link = Tapped::new(self.faults.on(link, 0), self.capture.clone());
         let mut shard = Shard { link, engine, driver };

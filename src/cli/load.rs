@@ -2,26 +2,29 @@
 
 use super::address::{Cidr, TargetUrl};
 use super::clients::{Clients, Finished, Interrupt};
-use super::faults::FaultsArg;
 use super::status::Status;
 use super::summary::{Known, Summary};
-use super::{Failure, capture, driving, failed, gateways, heartbeat, liveness, refused, signals};
+use super::{
+    Failure, driving, failed, gateways, heartbeat, liveness, reconnect, records, refused, signals,
+};
 use crate::engine::locals::{Locals, Owned};
 use crate::link::af_xdp::attachment::{self, Request, SetupError};
 use crate::link::af_xdp::interface::Interface;
 use crate::link::af_xdp::program::XdpMode;
 use crate::link::af_xdp::routes;
 use crate::load::flows::{Flows, Target};
-use crate::load::plan::{Plan, UNDERWAY_MAX};
+use crate::load::plan::{Plan, UNDERWAY_MAX, stride};
 use crate::shard::Shared;
 use crate::shard::clock::Clock;
 use crate::tcp::timing::TIME_WAIT;
 use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use anyhow::{Context as _, anyhow, bail};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+
+/// From how many ports a client comes in turn that comes back.
+const ROWS: [u64; 4] = [16, 8, 4, 2];
 
 /// The most connections: as many as a server may have.
 const CONNECTIONS_MAX: u32 = 1 << 30;
@@ -31,7 +34,8 @@ const CONNECTIONS_MAX: u32 = 1 << 30;
 /// Connections are opened, held while heartbeats go over them, and closed in order. When each is opened
 /// and each heartbeat sent is fixed beforehand; what is late is caught up with, and its latency counts
 /// from when it was due. Heartbeats begin when all connections are open, or one period after the first
-/// SYN if that takes longer. Progress goes to stderr, the summary to stdout. Exit code 0 says that
+/// SYN if that takes longer. Connections that the server closes as it had announced (Connection: close, a
+/// close frame) are opened anew. Progress goes to stderr, the summary to stdout. Exit code 0 says that
 /// everything was established and answered rightly. Ctrl-C closes what is open; a second one stops at
 /// once.
 #[derive(Debug, clap::Args)]
@@ -45,8 +49,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "CIDR", num_args = 1.., required = true)]
     source: Vec<Cidr>,
 
-    /// Where they go, in turn: echo, discard, line, http, ws or dubbo, for example
-    /// line://10.77.0.1:7000.
+    /// Where they go, in turn: echo, discard, line, http, ws, dubbo or mqtt, for
+    /// example line://10.77.0.1:7000.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     target: Vec<TargetUrl>,
 
@@ -63,7 +67,7 @@ pub(super) struct Args {
 
     /// How often a heartbeat goes over each connection, spread evenly; or off. Lines are answered PONG,
     /// an echo gets 16 bytes that are different each time, as does a WebSocket in a ping; HTTP is asked
-    /// for /healthz, which must say ok; Dubbo gets its own heartbeat, and discard gets nothing.
+    /// for /healthz, which must say ok; Dubbo and MQTT get their own, and discard gets nothing.
     #[arg(long, value_name = "TIME|off", default_value = "60s")]
     heartbeat: heartbeat::Arg,
 
@@ -80,8 +84,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
 
-    /// Connections being opened at once, and closed at once; and answers awaited at once while late
-    /// heartbeats are caught up with.
+    #[command(flatten)]
+    reconnect: reconnect::Args,
+
+    /// Connections being opened at once, but for those that are opened again, and closed at once; and
+    /// answers awaited at once while late heartbeats are caught up with.
     #[arg(long, value_name = "N", default_value_t = UNDERWAY_MAX, value_parser = clap::value_parser!(u64).range(1..=1 << 16))]
     half_open_max: u64,
 
@@ -96,17 +103,8 @@ pub(super) struct Args {
     #[command(flatten)]
     liveness: liveness::Args,
 
-    /// Write the summary to this file as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write every frame, both ways, to this file in pcap format.
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
-
-    /// Lose, double, reorder and damage frames, both ways.
-    #[arg(long, value_name = "KEY=PERCENT,...", default_value = "seed=0", hide = true)]
-    faults: FaultsArg,
+    #[command(flatten)]
+    records: records::Args,
 }
 
 /// Opens, holds and closes the connections.
@@ -118,15 +116,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let gateways = args.find_gateways(&owned).map_err(refused)?;
     check_ways(&plan, &owned, &gateways).map_err(refused)?;
     let profile = args.liveness.profile().map_err(refused)?;
-    args.json.as_deref().map_or(Ok(()), Summary::check_path).map_err(refused)?;
-    let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
+    args.records.check().map_err(refused)?;
+    let capture = args.records.capture(clock).map_err(refused)?;
     let stop = signals::stop_flag().map_err(refused)?;
     let clients = Clients {
         plan,
         owned,
         gateways,
         profile,
-        faults: args.faults,
+        faults: args.records.faults,
         capture,
         clock,
         progress: Arc::default(),
@@ -146,14 +144,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     });
     let finished = finished.map_err(failed)?;
     drop(attachment);
-    let reported = super::report(&summary(&finished), args.json.as_deref());
+    let reported = super::report(&summary(&finished), args.records.json());
     if finished.interrupted { Err(failed(anyhow!("interrupted"))) } else { reported }
 }
 
 fn summary(finished: &Finished) -> Summary {
     let known = Known { clients_alone: true, ..Known::default() };
     let status = Status::from(&finished.snapshot);
-    Summary::new(finished, "interface", &known, status.frames, status.events)
+    Summary::new(finished, "interface", &known, &status)
 }
 
 /// Whether the interface can be used: one queue is served, and frames that arrive on another would be
@@ -194,10 +192,16 @@ impl Args {
     fn plan(&self) -> anyhow::Result<Plan> {
         let prefixes: Vec<_> = self.source.iter().map(prefix).collect();
         let targets: Vec<_> = self.target.iter().map(target).collect();
-        let flows = Flows::new(&prefixes, &targets, u64::from(self.records()));
-        let flows = match self.churn {
-            true => flows.context("with --churn, closed connections count for another minute")?,
-            false => flows?,
+        let reconnect = self.reconnect.plan()?;
+        let flows = |len: u64| Flows::new(&prefixes, &targets, len);
+        // Where connections come back, each client has several ports, if there are so many.
+        let row = stride(u64::from(self.connections), targets.len());
+        let rows = if reconnect.is_some() { &ROWS[..] } else { &[] };
+        let flows = match rows.iter().find_map(|rows| flows(rows * row).ok()) {
+            Some(flows) => flows,
+            None if self.churn => flows(self.records().into())
+                .context("with --churn, closed connections count for another minute")?,
+            None => flows(self.records().into())?,
         };
         let rate = self.rate.map(u64::from);
         let hold = match (self.hold, self.duration) {
@@ -216,6 +220,7 @@ impl Args {
             hold,
             churn: rate.filter(|_| self.churn),
             duration: self.duration,
+            reconnect,
         })
     }
 

@@ -5,14 +5,14 @@ use anyhow::bail;
 use std::fs;
 use std::path::Path;
 
-/// Checks that `engines` engines like `config` find room when they are full: better to refuse now than to
-/// be killed later, with all connections. `remedy` says what to ask for instead.
+/// Checks that `engines` engines like `config`, and `more` bytes, find room when they are full: better to
+/// refuse now than to be killed later, with all connections. `remedy` says what to ask for instead.
 ///
 /// # Errors
 ///
 /// One line with what is needed, and what is free.
-pub(super) fn check(config: &Config, engines: u32, remedy: &str) -> anyhow::Result<()> {
-    let needed = config.memory_max().saturating_mul(u64::from(engines));
+pub(super) fn check(config: &Config, engines: u32, more: u64, remedy: &str) -> anyhow::Result<()> {
+    let needed = config.memory_max().saturating_mul(u64::from(engines)).saturating_add(more);
     let Some(free) = free() else { return Ok(()) };
     if needed <= free {
         return Ok(());
@@ -80,9 +80,11 @@ mod tests {
 
     #[test]
     fn what_no_machine_has_is_refused_with_both_figures() {
-        assert!(check(&config(1_000), 1, "").is_ok());
-        let error =
-            check(&config(u32::MAX), 1 << 20, "lower --max-connections").unwrap_err().to_string();
+        assert!(check(&config(1_000), 1, 0, "").is_ok());
+        let error = check(&config(u32::MAX), 1 << 20, 0, "lower --max-connections")
+            .unwrap_err()
+            .to_string();
+        assert!(check(&config(1_000), 1, u64::MAX, "").is_err());
         let figures = error.split(' ').filter(|word| word.parse::<u64>().is_ok()).count();
         assert!(error.contains("--max-connections") && figures == 3, "{error}");
     }

@@ -187,6 +187,7 @@ fn tag(hash: u64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::addr::{Address, Endpoint, FlowHasher, FlowKey, Secret};
     use proptest::prelude::*;
     use siphasher::sip::SipHasher13;
     use std::collections::HashMap;
@@ -214,6 +215,34 @@ mod tests {
             assert_eq!(index.find(hash(n), |slot| slot == n), None);
         }
         assert_eq!((index.len(), passed(&index)), (0, 0));
+    }
+
+    /// Clients differ in few bits: in their ports, and in the last octets of their addresses.
+    #[test]
+    fn flows_that_differ_in_few_bits_spread_as_random_numbers_do() {
+        const CAPACITY: u32 = 1 << 16;
+        let endpoint = |n: u32, port| Endpoint { addr: Address::v4(n.to_be_bytes()), port };
+        let port = |n: u32| u16::try_from(n & 0xffff).unwrap();
+        type Pattern<'a> = &'a dyn Fn(u32) -> Endpoint;
+        let patterns: [Pattern<'_>; 4] = [
+            &|n| endpoint(0x0a4e_0002, port(n)),
+            &|n| endpoint(0x0a4e_0000 + n, 40_000),
+            &|n| endpoint(0x0a4e_0000 + (n >> 10), port(1_024 + (n & 0x3ff))),
+            &|n| endpoint(n << 16, port(n << 8)),
+        ];
+        for secret in 0..4 {
+            let hasher = FlowHasher::new(Secret([secret; 16]));
+            for (at, pattern) in patterns.iter().enumerate() {
+                let mut index = Index::new(CAPACITY).unwrap();
+                for n in 0..CAPACITY {
+                    let flow = FlowKey { remote: pattern(n), local: endpoint(0x0a4d_0001, 7000) };
+                    index.insert(hasher.hash(&flow), n);
+                }
+                // Of random numbers, one in 50 (docs/decisions/0014-index.md).
+                let passed: u32 = index.buckets.iter().map(|bucket| bucket.passed).sum();
+                assert!(passed < CAPACITY / 40, "{passed} of pattern {at}, secret {secret}");
+            }
+        }
     }
 
     #[test]

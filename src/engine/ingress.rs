@@ -131,17 +131,15 @@ impl<S: Service> Engine<S> {
         let hash = match &plain {
             Some(plain) => self.table.hash(&plain.flow()),
             None => {
-                let packet = packet::parse(bytes, self.config.mac);
-                let packet = packet.and_then(|packet| match self.claims.admits(&packet) {
-                    true => Ok(packet),
-                    false => Err(DropReason::Unclaimed),
-                });
-                let hash = match &packet {
+                others.push(packet::parse(bytes, self.config.mac));
+                let packet = others.last_mut().expect("it was just added");
+                if packet.as_ref().is_ok_and(|packet| !self.claims.admits(packet)) {
+                    *packet = Err(DropReason::Unclaimed);
+                }
+                match packet {
                     Ok(Packet::Tcp(segment)) => self.table.hash(&segment.flow),
                     _ => 0,
-                };
-                others.push(packet);
-                hash
+                }
             }
         };
         Received { frame, plain, hash, candidate: None }

@@ -176,7 +176,7 @@ impl<S: Service> Engine<S> {
         conn.rcv_nxt += taken;
         let written = answer.written;
         let is_small = written > 0 && written <= usize::from(conn.mss);
-        if consumed == len && is_small && answer == (Answer { written, ..Answer::default() }) {
+        if consumed == len && is_small && answer.is_plain() {
             output.reuse(frame);
             self.send_first(slot, plain, written, now, output);
             return Ok(());

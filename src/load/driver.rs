@@ -9,6 +9,7 @@ use super::heartbeat::Heartbeat;
 use super::opening::{Attempt, Opening};
 use super::plan::{Outcome, Pace, Plan};
 use super::progress::{Phase, Progress, Step};
+use super::returning;
 use super::round::Round;
 use super::sweep::Sweep;
 use crate::engine::{CommandError, Engine};
@@ -94,6 +95,9 @@ impl LoadDriver {
 
     /// Handshakes and closes that go on.
     fn underway(&self, counted: &Heartbeat) -> u64 {
+        if let Some(seats) = &counted.seats {
+            return u64::from(seats.busy());
+        }
         let settled = counted.opened + counted.failed.total();
         (self.outcome.attempted - settled) + (self.closes - counted.ended)
     }
@@ -112,7 +116,50 @@ impl LoadDriver {
         attempt == Attempt::Made
     }
 
+    /// Opens connections where they are opened again, until all are.
+    fn connect_seats<L: Link>(&mut self, round: &mut Round<'_, L>) -> Next {
+        let now = round.now;
+        if self.outcome.attempted == 0 {
+            self.started = now;
+        }
+        self.come_back(true, round);
+        let Some((open, all)) = round.seats().map(|seats| (seats.open(), seats.len())) else {
+            return Next::Done;
+        };
+        if open == all {
+            self.outcome.connect_time = now.since(self.started);
+            return self.enter(Phase::Connected, now);
+        }
+        let next = now + PAUSE;
+        Next::At(next.min(self.beat_early(round).unwrap_or(next)))
+    }
+
+    /// Opens connections again; for the first time too, if `may_begin`.
+    fn come_back<L: Link>(&mut self, may_begin: bool, round: &mut Round<'_, L>) {
+        let (now, started) = (round.now, self.started);
+        let pace = self.plan.rate.map(|per_second| Pace { began: started, per_second });
+        let first_due = |tried| {
+            let due = pace.map_or(now, |pace| pace.due(tried));
+            (may_begin && due <= now).then_some(due)
+        };
+        let dialed = returning::come_back(&self.plan, first_due, round);
+        self.outcome.attempted += dialed.begun;
+        if dialed.begun > 0 || dialed.unresolved.is_some() {
+            self.outcome.unresolved = dialed.unresolved;
+        }
+    }
+
+    /// Sends heartbeats while connections are still being opened, if the plan says so.
+    fn beat_early<L: Link>(&mut self, round: &mut Round<'_, L>) -> Option<Instant> {
+        let period = self.plan.heartbeat.filter(|_| self.plan.beat_early)?;
+        let is_time = round.now.since(self.started) >= period && self.outcome.attempted > 0;
+        is_time.then(|| self.beat(None, round)).flatten()
+    }
+
     fn connect<L: Link>(&mut self, round: &mut Round<'_, L>) -> Next {
+        if self.plan.reconnect.is_some() {
+            return self.connect_seats(round);
+        }
         let now = round.now;
         self.opening.give_up_late(round);
         if self.outcome.attempted == 0 {
@@ -145,13 +192,7 @@ impl LoadDriver {
                 break;
             }
         }
-        if let Some(period) = self.plan.heartbeat
-            && self.plan.beat_early
-            && now.since(self.started) >= period
-        {
-            next = next.min(self.beat(None, round).unwrap_or(next));
-        }
-        Next::At(next)
+        Next::At(next.min(self.beat_early(round).unwrap_or(next)))
     }
 
     /// Sends the heartbeats that are due by now and before `end`, and returns when the next one is.
@@ -164,22 +205,31 @@ impl LoadDriver {
             None => Sweep::new(period, slots, began),
             Some(_) => Sweep::scattered(period, slots, began),
         });
-        sweep.beat(end, self.plan.underway_max, round, &mut self.outcome);
+        let misses = self.plan.reconnect.map(|reconnect| reconnect.misses);
+        sweep.beat(end, self.plan.underway_max, misses, round, &mut self.outcome);
         Some(sweep.due()).filter(|due| end.is_none_or(|end| *due < end))
     }
 
     fn hold<L: Link>(&mut self, round: &mut Round<'_, L>) -> Next {
         let (now, end) = (round.now, self.hold_end());
         self.opening.give_up_late(round);
+        let returns = self.plan.reconnect.is_some();
+        if returns {
+            self.come_back(false, round);
+        }
         let beat_at = self.beat(Some(end), round);
         let replace_at = self.replace(end, round);
-        let wake = [beat_at, replace_at].into_iter().flatten().min();
+        let renew_at = self.renew(end, round);
+        let wake = [beat_at, replace_at, renew_at].into_iter().flatten().min();
         let counted = round.counted();
         let underway = self.underway(counted);
-        let moving = counted.answered + counted.opened + counted.ended + self.outcome.sent;
-        let is_empty = counted.opened == counted.ended + counted.lost.total() && underway == 0;
-        // Past the end, what is late is caught up with, and what was begun comes to its end.
-        let is_over = now >= end && wake.is_none() && counted.awaited + underway == 0;
+        let over = counted.over();
+        let moving = counted.answered + counted.opened + over + self.outcome.sent;
+        let is_empty = counted.opened == over && underway == 0 && renew_at.is_none() && !returns;
+        // Past the end, what is late is caught up with, and what was begun comes to its end; but attempts
+        // that may never come to one.
+        let settles = counted.awaited + if returns { 0 } else { underway };
+        let is_over = now >= end && wake.is_none() && settles == 0;
         let is_stuck = self.is_stuck(moving, now) && now >= end;
         if is_over || is_stuck || is_empty {
             self.outcome.hold_time = now.since(self.began);
@@ -222,6 +272,28 @@ impl LoadDriver {
         Some(round.now)
     }
 
+    /// Opens each connection anew that its server has closed as it had announced, before `end`, and returns
+    /// when to go on with that.
+    fn renew<L: Link>(&mut self, end: Instant, round: &mut Round<'_, L>) -> Option<Instant> {
+        if round.now >= end {
+            return None;
+        }
+        for _ in 0..round.counted().parted.len() {
+            if self.underway(round.counted()) >= self.plan.underway_max || !round.has_command() {
+                break;
+            }
+            let Some(parted) = round.engine.service_mut().parted.pop_front() else { break };
+            if self.opening.reopen(parted, round) == Attempt::Made {
+                self.outcome.attempted += 1;
+                self.outcome.requested += 1;
+                self.outcome.renewed += 1;
+            } else {
+                round.engine.service_mut().parted.push_back(parted);
+            }
+        }
+        (!round.counted().parted.is_empty()).then_some(round.now + PAUSE)
+    }
+
     /// Closes the connection in the next slot, if it is idle.
     fn close_one<L: Link>(&mut self, round: &mut Round<'_, L>) -> bool {
         self.cursor = if self.cursor < round.engine.slots() { self.cursor } else { 0 };
@@ -232,10 +304,14 @@ impl LoadDriver {
         closed
     }
 
-    fn begin_to_close<L: Link>(&mut self, round: &Round<'_, L>) {
+    fn begin_to_close<L: Link>(&mut self, round: &mut Round<'_, L>) {
+        if let Some(seats) = round.seats() {
+            seats.stop();
+            self.outcome.held = seats.open().into();
+        }
         let counted = round.counted();
-        let over = counted.ended + counted.lost.total();
-        self.closing_from = (counted.ended, counted.opened.saturating_sub(over));
+        let left = counted.opened.saturating_sub(counted.over());
+        self.closing_from = (counted.ended, left);
         self.cursor = 0;
         self.enter(Phase::Closing, round.now);
     }
@@ -249,12 +325,14 @@ impl LoadDriver {
             match round.look(self.cursor) {
                 // The run was cut short: nobody waits for it any more.
                 Some((id, client)) if !client.open => round.abort(id, CloseReason::Evicted),
-                Some((id, client)) if !client.closing => match round.close(id, client) {
-                    Ok(()) => self.closes += 1,
-                    // It has ended, or is about to.
-                    Err(CommandError::Gone) => {}
-                    Err(CommandError::Busy) => break,
-                },
+                Some((id, client)) if !client.closing && !client.parted => {
+                    match round.close(id, client) {
+                        Ok(()) => self.closes += 1,
+                        // It has ended, or is about to.
+                        Err(CommandError::Gone) => {}
+                        Err(CommandError::Busy) => break,
+                    }
+                }
                 _ => {}
             }
             self.cursor += 1;
@@ -284,7 +362,10 @@ impl LoadDriver {
 
     fn step(&self, counted: &Heartbeat) -> Step {
         let (done, total) = match self.phase {
-            Phase::Connecting | Phase::Connected => (counted.opened, self.plan.connections),
+            Phase::Connecting | Phase::Connected => {
+                let open = counted.seats.as_ref().map(|seats| seats.open().into());
+                (open.unwrap_or(counted.opened), self.plan.connections)
+            }
             Phase::Holding => {
                 let hold = self.hold_end().since(self.began);
                 (counted.answered, self.plan.heartbeats(hold))
@@ -308,7 +389,7 @@ impl Driver<Heartbeat> for LoadDriver {
     ) -> Next {
         let mut round = Round::new(now, engine, link, tx);
         if self.phase < Phase::Closing && self.is_cut_short(now) {
-            self.begin_to_close(&round);
+            self.begin_to_close(&mut round);
         }
         let next = match self.phase {
             Phase::Connecting => self.connect(&mut round),

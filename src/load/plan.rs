@@ -1,6 +1,7 @@
 //! What the load generator is to do, and what came of it.
 
 use super::flows::Flows;
+use crate::client::backoff::Backoff;
 use crate::time::{Duration, Instant};
 use crate::wire::addr::Endpoint;
 
@@ -34,6 +35,19 @@ pub struct Plan {
     /// When connections are held no longer, counted from the first SYN; those that are still being
     /// opened then are given up.
     pub duration: Option<Duration>,
+    /// How connections that fail, or end by themselves, are opened again; unless given, they are only
+    /// counted.
+    pub reconnect: Option<Reconnect>,
+}
+
+/// How connections are opened again.
+#[derive(Clone, Copy, Debug)]
+pub struct Reconnect {
+    /// How long they wait before that.
+    pub backoff: Backoff,
+    /// After how many heartbeats in a row that were due while one was still unanswered, or that could not
+    /// be sent, a connection is given up.
+    pub misses: u8,
 }
 
 impl Plan {
@@ -43,6 +57,12 @@ impl Plan {
         let due = hold.as_nanos().saturating_mul(u128::from(self.connections));
         u64::try_from(due.div_ceil(period.as_nanos())).unwrap_or(u64::MAX)
     }
+}
+
+/// How many pairs of endpoints are needed for each of `connections` to have one, and to keep its target
+/// with the pair that lies so many further on.
+pub fn stride(connections: u64, targets: usize) -> u64 {
+    connections.next_multiple_of(u64::try_from(targets).unwrap_or(1).max(1)).max(1)
 }
 
 /// Instants at a steady pace, known beforehand: what is late delays nothing else.
@@ -70,7 +90,7 @@ pub(super) fn share(whole: Duration, n: u64, of: u64) -> Duration {
 /// What came of a plan, besides what [`super::heartbeat::Heartbeat`] counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
-    /// Connections that were to be opened, those that took the place of closed ones included.
+    /// Connections that were to be opened, those that took the place of others included.
     pub requested: u64,
     /// Connections attempted.
     pub attempted: u64,
@@ -85,8 +105,15 @@ pub struct Outcome {
     pub late: u64,
     /// Heartbeats not sent because the one before was still unanswered a period later.
     pub skipped: u64,
+    /// Heartbeats that were due while the one before was unanswered, or that could not be sent, where
+    /// connections are opened again.
+    pub missed: u64,
+    /// How many connections were open when the hold ended, where they are opened again.
+    pub held: u64,
     /// Connections closed to be opened anew.
     pub churned: u64,
+    /// Connections opened anew because the server had closed them, as it had announced.
+    pub renewed: u64,
     /// Connections told to close that had not ended when nothing happened any more.
     pub unclosed: u64,
     /// A target whose hardware address, or that of the gateway to it, was not found.

@@ -3,9 +3,11 @@
 use super::heartbeat::Heartbeat;
 use super::plan::{Outcome, share};
 use super::round::Round;
+use super::state::Client;
 use crate::engine::CommandError;
 use crate::link::Link;
 use crate::service::builtin::Builtin;
+use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
 
 /// How late a heartbeat is sent before it is counted as late.
@@ -25,12 +27,18 @@ pub(super) struct Sweep {
     /// How many slots were passed in this period, and the slot that is next.
     passed: u64,
     next: u64,
+    /// How many heartbeats were answered when late ones last waited for answers, and since when.
+    held: (u64, Instant),
 }
+
+/// How long late heartbeats wait for an answer where none may come.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
 impl Sweep {
     /// Over `slots` slots one after the other, from `began` on.
     pub(super) fn new(period: Duration, slots: u64, began: Instant) -> Sweep {
-        Sweep { period, began, slots: slots.max(1), stride: 1, passed: 0, next: 0 }
+        let held = (0, Instant::ZERO);
+        Sweep { period, began, slots: slots.max(1), stride: 1, passed: 0, next: 0, held }
     }
 
     /// The same for slots of which only some are in use, neighbours: these too are spread evenly. From one
@@ -49,11 +57,13 @@ impl Sweep {
     }
 
     /// Sends the heartbeats due before `end`, and by now. Late ones are caught up with while no more
-    /// than `late_max` answers are awaited: sent all at once they would overflow the rings.
+    /// than `late_max` answers are awaited: sent all at once they would overflow the rings. A connection
+    /// that has missed `misses` in a row is given up, where that is given.
     pub(super) fn beat<L: Link>(
         &mut self,
         end: Option<Instant>,
         late_max: u64,
+        misses: Option<u8>,
         round: &mut Round<'_, L>,
         outcome: &mut Outcome,
     ) {
@@ -62,14 +72,39 @@ impl Sweep {
             if due > round.now || end.is_some_and(|end| due >= end) {
                 return;
             }
-            if round.now.since(due) > LATE && round.counted().awaited >= late_max {
+            let is_late = round.now.since(due) > LATE;
+            if is_late && round.counted().awaited >= late_max && self.waits(misses, round) {
                 return;
             }
-            if self.send(due, round, outcome) == Err(CommandError::Busy) {
-                // Every flight is in use: again in the next round.
-                return;
+            match self.send(due, misses, round, outcome) {
+                // Every flight is in use: again in the next round, or if it is late already, not at all.
+                Err(CommandError::Busy) if misses.is_none() || !is_late => return,
+                Err(CommandError::Busy) => self.miss(misses, round, outcome),
+                Ok(()) | Err(CommandError::Gone) => {}
             }
             self.advance();
+        }
+    }
+
+    /// Whether late heartbeats wait for answers. Where servers are lost, nobody may be left to answer,
+    /// and to find that out the heartbeats go on.
+    fn waits<L: Link>(&mut self, misses: Option<u8>, round: &Round<'_, L>) -> bool {
+        let answered = round.counted().answered;
+        if answered != self.held.0 || misses.is_none() {
+            self.held = (answered, round.now);
+        }
+        round.now.since(self.held.1) < ANSWER_WAIT
+    }
+
+    /// The heartbeat of the next slot is missed.
+    fn miss<L: Link>(&self, misses: Option<u8>, round: &mut Round<'_, L>, outcome: &mut Outcome) {
+        let slot = u32::try_from(self.next).unwrap_or(u32::MAX);
+        let (Some((id, client)), Some(misses)) = (round.look(slot), misses) else { return };
+        outcome.missed += 1;
+        let missed = client.missed.saturating_add(1);
+        match missed >= misses {
+            true => round.abort(id, CloseReason::HeartbeatMissed),
+            false => round.note(id, Client { missed, ..client }),
         }
     }
 
@@ -77,13 +112,18 @@ impl Sweep {
     fn send<L: Link>(
         &mut self,
         due: Instant,
+        misses: Option<u8>,
         round: &mut Round<'_, L>,
         outcome: &mut Outcome,
     ) -> Result<(), CommandError> {
         let slot = u32::try_from(self.next).unwrap_or(u32::MAX);
         let Some((id, client)) = round.look(slot) else { return Ok(()) };
         if !client.is_idle() {
-            outcome.skipped += u64::from(client.awaiting && !client.closing);
+            let is_missed = client.awaiting && !client.closing;
+            outcome.skipped += u64::from(is_missed);
+            if is_missed {
+                self.miss(misses, round, outcome);
+            }
             return Ok(());
         }
         let Some(service) = round.engine.tag(id).map(Builtin::of_tag) else {

@@ -62,6 +62,12 @@ impl ByHand {
         }
     }
 
+    /// The same with this tag.
+    #[must_use]
+    pub fn with_tag(self, tag: u8) -> ByHand {
+        ByHand { tag, ..self }
+    }
+
     /// The connection's name.
     pub fn id(&self) -> ConnId {
         self.id
@@ -127,19 +133,21 @@ impl ByHand {
     /// One call with `room` bytes to send in.
     pub fn call<R>(&mut self, room: usize, call: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let mut output = vec![0; room];
+        let mut answer = Answer { written: 0, wants_room: false, ..self.asked };
         let mut context = Context {
             id: self.id,
             now: self.now,
             tag: self.tag,
-            flow: self.flow,
+            remote: (&self.flow.remote.addr, self.flow.remote.port),
+            local: (&self.flow.local.addr, self.flow.local.port),
             state: &mut self.state,
             output: &mut output,
             invitations: &mut self.invitations,
             outbox: &mut self.outbox,
-            answer: Answer { written: 0, wants_room: false, ..self.asked },
+            answer: &mut answer,
         };
         let result = call(&mut context);
-        self.asked = context.answer;
+        self.asked = answer;
         match self.asked.wake.take() {
             Some(Wake::At(at)) => self.wake = Some(at),
             Some(Wake::Never) => self.wake = None,
@@ -224,8 +232,8 @@ mod tests {
         let other = nth_id(1);
         assert_ne!(conn.id(), other);
         conn.call(0, |context| {
-            context.push(other, b"one").expect("there is room");
-            assert_eq!(context.push_all([other; 2], b"two"), 2);
+            context.push(other, b"one", 1).expect("there is room");
+            assert_eq!(context.push_all([other; 2], b"two", 2), 2);
         });
         let expected = [&b"one"[..], b"two", b"two"].map(|bytes| (other, bytes.to_vec()));
         assert_eq!((conn.pushed(), conn.pushed()), (expected.to_vec(), Vec::new()));

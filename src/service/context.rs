@@ -2,24 +2,25 @@
 
 use super::ServiceState;
 use crate::conn::broadcast::Audience;
-use crate::conn::delivery::{Full, Sender};
+use crate::conn::delivery::{Full, Outcome, Pusher, Sender};
 use crate::conn::invitations::Invitations;
 use crate::conn::outbox::Outbox;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::tcp::keepalive::Profile;
 use crate::time::{Duration, Instant};
-use crate::wire::addr::{Endpoint, FlowKey};
+use crate::wire::addr::{Address, Endpoint};
 
 /// A service's view of one connection during a call.
 pub struct Context<'a> {
     pub(crate) id: ConnId,
     pub(crate) now: Instant,
     pub(crate) tag: u8,
-    pub(crate) flow: FlowKey,
+    pub(crate) remote: (&'a Address, u16),
+    pub(crate) local: (&'a Address, u16),
     pub(crate) state: &'a mut ServiceState,
     pub(crate) output: &'a mut [u8],
-    pub(crate) answer: Answer,
+    pub(crate) answer: &'a mut Answer,
     pub(crate) invitations: &'a mut Invitations,
     pub(crate) outbox: &'a mut Outbox,
 }
@@ -40,6 +41,15 @@ pub(crate) struct Answer {
     pub(crate) wants_room: bool,
     pub(crate) wake: Option<Wake>,
     pub(crate) profile: Option<Profile>,
+}
+
+impl Answer {
+    /// Whether bytes are all that the service wants to send, and it wants nothing else.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        let asks = self.wants_room || self.wake.is_some() || self.profile.is_some();
+        !(self.closing || asks)
+    }
 }
 
 /// What becomes of the connection's wake.
@@ -67,12 +77,14 @@ impl Context<'_> {
 
     /// The peer's endpoint.
     pub fn remote(&self) -> Endpoint {
-        self.flow.remote
+        let (&addr, port) = self.remote;
+        Endpoint { addr, port }
     }
 
     /// This host's endpoint.
     pub fn local(&self) -> Endpoint {
-        self.flow.local
+        let (&addr, port) = self.local;
+        Endpoint { addr, port }
     }
 
     /// The service's own memory of this connection.
@@ -86,10 +98,15 @@ impl Context<'_> {
     }
 
     /// Sends as much from the front of `bytes` as there is room for, and returns how much that was.
+    #[inline]
     pub fn send(&mut self, bytes: &[u8]) -> usize {
         let len = bytes.len().min(self.room());
-        let start = self.answer.written;
-        self.output[start..start + len].copy_from_slice(&bytes[..len]);
+        let rest = &mut self.output[self.answer.written..];
+        match rest.get_mut(..bytes.len()) {
+            // Where the length is known beforehand, this is a store or two.
+            Some(room) if len == bytes.len() => room.copy_from_slice(bytes),
+            _ => rest[..len].copy_from_slice(&bytes[..len]),
+        }
         self.answer.written += len;
         len
     }
@@ -158,19 +175,27 @@ impl Context<'_> {
     }
 
     /// Has `bytes` sent to connection `to`, all or nothing, soon and behind those pushed to it before.
-    /// What becomes of it is counted (`pushes_sent` and others in [`crate::engine::counters::Counters`]).
+    /// What becomes of it is told with `note` ([`super::Service::on_pushed`]), and counted (`pushes_sent` and
+    /// others in [`crate::engine::counters::Counters`]).
     ///
     /// # Errors
     ///
-    /// [`Full`], when there is no room for it among what is to be sent.
-    pub fn push(&mut self, to: ConnId, bytes: &[u8]) -> Result<(), Full> {
-        self.outbox.push(to, bytes, Sender::Nobody, self.now)
+    /// [`Full`], when there is no room for it among what is to be sent. Nothing more is told then.
+    pub fn push(&mut self, to: ConnId, bytes: &[u8], note: u64) -> Result<(), Full> {
+        let pusher = Pusher { tag: self.tag, note };
+        self.outbox.push(to, bytes, Sender::Service(pusher), self.now)
     }
 
     /// As [`Context::push`] to each connection of `to`, with the bytes kept once. Returns for how many it
-    /// was accepted: for those from the front, until there was no more room.
-    pub fn push_all(&mut self, to: impl IntoIterator<Item = ConnId>, bytes: &[u8]) -> usize {
-        self.outbox.push_all(to, bytes, self.now)
+    /// was accepted: for those from the front, until there was no more room. Of those, each is told.
+    pub fn push_all(
+        &mut self,
+        to: impl IntoIterator<Item = ConnId>,
+        bytes: &[u8],
+        note: u64,
+    ) -> usize {
+        let pusher = Pusher { tag: self.tag, note };
+        self.outbox.push_all(to, bytes, pusher, self.now)
     }
 
     /// Has `bytes` sent to every connection of `audience`, behind the broadcasts before it, with the bytes
@@ -216,6 +241,19 @@ impl Context<'_> {
         self.answer.reason = self.answer.reason.or(Some(reason));
         self.abort();
     }
+}
+
+/// What became of something that a service pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The tag of the connection on which the service pushed it.
+    pub tag: u8,
+    /// What the service called it.
+    pub note: u64,
+    /// Whom it was for.
+    pub to: ConnId,
+    /// What became of it.
+    pub outcome: Outcome,
 }
 
 /// What a service sees between calls for connections.

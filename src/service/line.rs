@@ -6,7 +6,7 @@
 //! of state is all that a connection needs for it, and four more where silence has a limit.
 
 use super::settings::{BadSetting, Settings};
-use super::{Context, Service};
+use super::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Tick};
 
@@ -127,6 +127,11 @@ impl Service for Line {
         consumed
     }
 
+    /// Not in the middle of a line that is being sent back.
+    fn takes_pushes(&self, _: u8, state: &ServiceState) -> bool {
+        Place::load(state[0]) != Place::Other
+    }
+
     fn on_wake(&mut self, conn: &mut Context<'_>) {
         let Some(gone_at) = self.gone_at(conn) else { return };
         match Tick::of(conn.now()).reached(gone_at) {
@@ -144,6 +149,11 @@ fn hear(conn: &mut Context<'_>) {
 
 /// Takes the bytes that can be answered now, and returns how many those are.
 fn take(conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+    // Nearly all that comes is a heartbeat in one piece.
+    if bytes == PING && conn.state()[0] == Place::START.store() && conn.room() >= PONG.len() {
+        conn.send(PONG);
+        return bytes.len();
+    }
     let mut place = Place::load(conn.state()[0]);
     let mut consumed = 0;
     for &byte in bytes {

@@ -2,8 +2,10 @@
 
 use bytemuck::Zeroable;
 use core::fmt;
+use core::hash::Hasher as _;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use siphasher::sip::SipHasher13;
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
 
 /// An IPv4 or IPv6 address in 16 bytes: IPv4 is mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2).
 ///
@@ -21,7 +23,9 @@ impl Address {
     /// Whether this is an IPv4 address.
     #[inline]
     pub const fn is_v4(&self) -> bool {
-        u128::from_be_bytes(self.0) >> 32 == 0xffff
+        const MAPPED: u128 = u128::from_ne_bytes(Address::v4([0; 4]).0);
+        const MASK: u128 = u128::from_ne_bytes((u128::MAX << 32).to_be_bytes());
+        u128::from_ne_bytes(self.0) & MASK == MAPPED
     }
 
     /// The last four octets: the address itself, if it is IPv4.
@@ -170,21 +174,43 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The keyed hash of flow keys: SipHash-1-3, since remote addresses and ports are chosen by whoever
-/// sends the packet, and chosen collisions would turn the index into a list.
-#[derive(Clone, Copy, Debug)]
-pub struct FlowHasher(SipHasher13);
+/// The keyed hash of flow keys, since remote addresses and ports are chosen by whoever sends the packet,
+/// and chosen collisions would turn the index into a list. Its values never leave this host
+/// (docs/decisions/0024-hash-of-the-index.md).
+#[derive(Clone)]
+pub struct FlowHasher {
+    seed: u64,
+    shared: SharedSeed,
+}
 
 impl FlowHasher {
     /// A hash under `secret`.
     pub fn new(secret: Secret) -> FlowHasher {
-        FlowHasher(SipHasher13::new_with_key(&secret.0))
+        let [seed, shared] = bytemuck::cast::<[u8; 16], [u64; 2]>(secret.0);
+        FlowHasher { seed, shared: SharedSeed::from_u64(shared) }
     }
 
     /// The hash of `flow`.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, flow: &FlowKey) -> u64 {
-        flow.hashed(|bytes| self.0.hash(bytes))
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
+        let (remote, local) = (&flow.remote.addr, &flow.local.addr);
+        if remote.is_v4() {
+            // What all mapped addresses share need not be hashed.
+            let [remote, local] = [remote, local].map(|addr| u32::from_be_bytes(addr.v4_octets()));
+            hasher.write_u64(u64::from(remote) << 32 | u64::from(local));
+        } else {
+            hasher.write_u128(u128::from_be_bytes(remote.0));
+            hasher.write_u128(u128::from_be_bytes(local.0));
+        }
+        hasher.write_u32(u32::from(flow.remote.port) << 16 | u32::from(flow.local.port));
+        hasher.finish()
+    }
+}
+
+impl fmt::Debug for FlowHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FlowHasher(..)")
     }
 }
 

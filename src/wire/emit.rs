@@ -33,8 +33,8 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
 }
 
-/// The length of all [`SynOptions`], in bytes.
-const OPTIONS_MAX: usize = 12;
+/// The length of all [`SynOptions`], in words of four bytes.
+const OPTIONS_MAX: usize = 3;
 
 /// Writes `segment` with its headers and checksums to the front of `room`, and returns the length of
 /// the frame, or `None` if `room` is too small.
@@ -43,10 +43,11 @@ pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
     let (source, target) = (&segment.flow.local.addr, &segment.flow.remote.addr);
     let ethernet_len = segment.ethernet.emit(room)?;
     let packet = room.get_mut(ethernet_len..)?;
-    let (options, options_len) = match segment.flags.syn {
+    let (options, words) = match segment.flags.syn {
         true => options(&segment.options),
         false => ([0; OPTIONS_MAX], 0),
     };
+    let options_len = 4 * words;
     let tcp_len = TCP_HEADER_LEN + options_len + segment.payload.len();
     let (ip_len, rest) = match source.is_v4() {
         true => {
@@ -65,11 +66,11 @@ pub fn emit(room: &mut [u8], segment: &Outgoing<'_>) -> Option<usize> {
     let (header, rest) = rest.split_first_chunk_mut()?;
     let mut sum = Sum::pseudo_header(source, target, tcp_len);
     let mut payload = rest;
-    if options_len > 0 {
-        let after;
-        (after, payload) = payload.split_at_mut_checked(options_len)?;
-        after.copy_from_slice(&options[..options_len]);
-        sum = sum.and(Sum::of(after));
+    for word in &options[..words] {
+        let room;
+        (room, payload) = payload.split_first_chunk_mut()?;
+        *room = word.to_be_bytes();
+        sum = sum.plus(*word);
     }
     if !segment.payload.is_empty() {
         payload.get_mut(..segment.payload.len())?.copy_from_slice(segment.payload);
@@ -136,27 +137,28 @@ pub(super) fn join(first: u64, second: u64, third: u32) -> [u8; 20] {
     bytes
 }
 
-/// The options of a SYN, padded to words (RFC 9293 section 3.2, RFC 7323 section 2.2, RFC 2018 section
-/// 2), and their length.
-fn options(options: &SynOptions) -> ([u8; OPTIONS_MAX], usize) {
+/// The options of a SYN, each padded to a word of four bytes (RFC 9293 section 3.2, RFC 7323 section 2.2,
+/// RFC 2018 section 2), and how many there are.
+#[inline]
+fn options(options: &SynOptions) -> ([u32; OPTIONS_MAX], usize) {
     const NO_OPERATION: u8 = 1;
-    let (mut bytes, mut len) = ([NO_OPERATION; OPTIONS_MAX], 0);
     let SynOptions { mss, wscale, sack_permitted } = *options;
+    let (mut words, mut len) = ([0; OPTIONS_MAX], 0);
+    let mut add = |word: [u8; 4]| {
+        words[len] = u32::from_be_bytes(word);
+        len += 1;
+    };
     if let Some(mss) = mss {
         let [high, low] = mss.to_be_bytes();
-        bytes[..4].copy_from_slice(&[2, 4, high, low]);
-        len += 4;
+        add([2, 4, high, low]);
     }
     if let Some(shift) = wscale {
-        // One for alignment, before it.
-        bytes[len + 1..len + 4].copy_from_slice(&[3, 3, shift]);
-        len += 4;
+        add([NO_OPERATION, 3, 3, shift]);
     }
     if sack_permitted {
-        bytes[len + 2..len + 4].copy_from_slice(&[4, 2]);
-        len += 4;
+        add([NO_OPERATION, NO_OPERATION, 4, 2]);
     }
-    (bytes, len)
+    (words, len)
 }
 
 #[cfg(test)]

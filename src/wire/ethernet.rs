@@ -72,7 +72,12 @@ impl EthernetHeader {
     pub fn parse(frame: &[u8]) -> Result<EthernetHeader, DropReason> {
         let (len, _) = header_of(frame)?;
         let mut bytes = [0; HEADER_LEN_MAX];
-        bytes[..len].copy_from_slice(&frame[..len]);
+        if len == LEN_UNTAGGED {
+            // Nearly always, and of a length that is known beforehand.
+            bytes[..LEN_UNTAGGED].copy_from_slice(&frame[..LEN_UNTAGGED]);
+        } else {
+            bytes[..len].copy_from_slice(&frame[..len]);
+        }
         Ok(EthernetHeader {
             bytes,
             #[expect(clippy::cast_possible_truncation, reason = "at most HEADER_LEN_MAX")]

@@ -115,6 +115,7 @@ fn exchange_heartbeats(tags: &'static [u8], connections: u32) -> Heartbeat {
         hold: period,
         churn: None,
         duration: None,
+        reconnect: None,
     };
     let progress = Arc::new(Progress::default());
     progress.go_on();

@@ -16,7 +16,7 @@ use crate::conn::record::State as TcpState;
 use crate::conn::slab::Slab;
 use crate::service::{Answer, Wake};
 use crate::time::Duration;
-use crate::wire::addr::{Address, Endpoint, FlowKey};
+use crate::wire::addr::Address;
 use codec::Version::{V5, V311};
 
 /// The properties that every 5.0 CONNACK has.
@@ -165,6 +165,15 @@ impl World {
         self.offer(invitations);
     }
 
+    /// Something is published by nobody of the clients.
+    fn publish(&mut self, topic: &str, text: &str) -> Result<Published, Unpublished> {
+        let mut invitations = Invitations::new();
+        let turn = &mut Turn { now: self.now, invitations: &mut invitations };
+        let published = self.mqtt.on_publish(turn, None, topic, text.as_bytes());
+        self.offer(invitations);
+        published
+    }
+
     fn offer(&mut self, mut invitations: Invitations) {
         while let Some(to) = invitations.pop() {
             if let Some(at) = self.peers.iter().position(|peer| peer.id == to)
@@ -183,15 +192,17 @@ impl World {
         let mut output = vec![0; peer.room];
         let bytes = core::mem::take(&mut peer.unread);
         let mut invitations = Invitations::new();
-        let endpoint = Endpoint { addr: Address::v4([10, 77, 0, 1]), port: 1883 };
+        let addr = Address::v4([10, 77, 0, 1]);
+        let mut answer = Answer::default();
         let mut conn = Context {
             id: peer.id,
             now: self.now,
             tag: 0,
-            flow: FlowKey { remote: endpoint, local: endpoint },
+            remote: (&addr, 1883),
+            local: (&addr, 1883),
             state: &mut peer.state,
             output: &mut output,
-            answer: Answer::default(),
+            answer: &mut answer,
             invitations: &mut invitations,
             outbox: &mut self.outbox,
         };
@@ -214,7 +225,6 @@ impl World {
                 0
             }
         };
-        let answer = conn.answer;
         peer.unread = bytes[taken..].to_vec();
         peer.received.extend_from_slice(&output[..answer.written]);
         peer.wants_room |= answer.wants_room;

@@ -16,9 +16,12 @@ pub type Greeting = Message<LEN_MAX>;
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: tenmil\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ";
 
-/// The beginning of a CONNECT of MQTT 3.1.1, with a session for this connection alone and the longest keep
-/// alive, so that any period of heartbeats keeps it; the client identifier follows, a stamp.
-const MQTT_CONNECT: &[u8] = b"\x10\x1c\x00\x04MQTT\x04\x02\xff\xff\x00\x10";
+/// The beginning of a CONNECT of MQTT 3.1.1, with a session for this connection alone; the keep alive
+/// follows, and then the client identifier, a stamp.
+const MQTT_CONNECT: &[u8] = b"\x10\x1c\x00\x04MQTT\x04\x02";
+
+/// The longest keep alive of MQTT, in seconds, which any period of heartbeats keeps.
+pub const KEEP_ALIVE_MAX: u16 = u16::MAX;
 
 /// The CONNACK of MQTT 3.1.1 that accepts a client without a session.
 const MQTT_CONNACK: &[u8] = b"\x20\x02\x00\x00";
@@ -34,25 +37,29 @@ pub enum Welcome {
     Wrong,
 }
 
-/// What is sent on the connection in `slot`, which was to be opened at `due_us`; empty where the
-/// service's clients just begin.
-pub fn greeting(service: Builtin, slot: u32, due_us: u32) -> Greeting {
+/// What is sent first by a client that two numbers tell from all others, the slot of its connection and
+/// when that was to be opened, for instance; empty where the service's clients just begin. A client of
+/// MQTT announces to send something in every `keep_alive` seconds.
+pub fn greeting(service: Builtin, keep_alive: u16, high: u32, low: u32) -> Greeting {
     match service {
         Builtin::Ws => {
-            let key = key(slot, due_us);
+            let key = key(high, low);
             Message::of(&[UPGRADE.as_bytes(), &key, b"\r\n\r\n"])
         }
-        Builtin::Mqtt => Message::of(&[MQTT_CONNECT, &stamp(slot, due_us)]),
+        Builtin::Mqtt => {
+            let (keep_alive, id) = (keep_alive.to_be_bytes(), stamp(high, low));
+            Message::of(&[MQTT_CONNECT, &keep_alive, b"\x00\x10", &id])
+        }
         Builtin::Echo | Builtin::Discard | Builtin::Line | Builtin::Http | Builtin::Dubbo => {
             Message::NONE
         }
     }
 }
 
-/// Judges the beginning of what comes back.
-pub fn welcome(service: Builtin, slot: u32, due_us: u32, bytes: &[u8]) -> Welcome {
+/// Judges the beginning of what comes back to the client of these two numbers.
+pub fn welcome(service: Builtin, high: u32, low: u32, bytes: &[u8]) -> Welcome {
     match service {
-        Builtin::Ws => upgraded(&key(slot, due_us), bytes),
+        Builtin::Ws => upgraded(&key(high, low), bytes),
         Builtin::Mqtt => accepted(bytes),
         Builtin::Echo | Builtin::Discard | Builtin::Line | Builtin::Http | Builtin::Dubbo => {
             Welcome::Came(0)
@@ -72,9 +79,9 @@ fn accepted(bytes: &[u8]) -> Welcome {
 }
 
 /// The connection's own key: 16 bytes in base64 (RFC 6455 section 4.1).
-fn key(slot: u32, due_us: u32) -> [u8; 24] {
+fn key(high: u32, low: u32) -> [u8; 24] {
     let mut key = [0; 24];
-    let len = BASE64_STANDARD.encode_slice(stamp(slot, due_us), &mut key);
+    let len = BASE64_STANDARD.encode_slice(stamp(high, low), &mut key);
     debug_assert_eq!(len, Ok(key.len()), "16 bytes in base64");
     key
 }
@@ -111,7 +118,7 @@ mod tests {
     #[test]
     fn the_server_takes_the_greeting_and_the_client_its_answer() {
         let (slot, due) = (0xabc, 0x1234_5678);
-        let greeting = greeting(Builtin::Ws, slot, due);
+        let greeting = greeting(Builtin::Ws, 60, slot, due);
         let accepted = handshake::judge(&greeting).expect("it is right").expect("it is whole");
         assert_eq!(accepted.request_len, greeting.len());
         let answer = accepted.answer();
@@ -132,10 +139,11 @@ mod tests {
     #[test]
     fn a_client_of_mqtt_is_accepted_or_it_is_not() {
         use crate::service::mqtt::codec::{self, Version, connect, frame};
-        let greeting = greeting(Builtin::Mqtt, 0xabc, 0x1234_5678);
+        let greeting = greeting(Builtin::Mqtt, 60, 0xabc, 0x1234_5678);
         let frame = frame::split(&greeting, greeting.len()).expect("a frame").expect("a whole one");
         let connect = codec::first(&frame).expect("it is right");
         assert_eq!((connect.version, connect.client_id), (Version::V311, "00000abc12345678"));
+        assert_eq!(connect.keep_alive_s, 60);
         let welcome = |bytes: &[u8]| welcome(Builtin::Mqtt, 0xabc, 0x1234_5678, bytes);
         assert_eq!((welcome(b""), welcome(b"\x20\x02\x00")), (Welcome::Wait, Welcome::Wait));
         assert_eq!(welcome(b"\x20\x02\x00\x00more"), Welcome::Came(4));
@@ -146,7 +154,7 @@ mod tests {
     #[test]
     fn other_services_begin_at_once() {
         for service in [Builtin::Echo, Builtin::Discard, Builtin::Line, Builtin::Dubbo] {
-            assert!(greeting(service, 1, 2).is_empty());
+            assert!(greeting(service, 60, 1, 2).is_empty());
             assert_eq!(welcome(service, 1, 2, b"anything"), Welcome::Came(0));
         }
     }

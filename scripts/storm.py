@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Has very many clients come back at once, and prints what it took.
+
+    scripts/storm.py [--accept-rate R] [--spread TIME] [--backoff-base TIME] [--backoff-cap TIME]
+        [--misses N] [--heartbeat TIME] [--down SECONDS] [--patience SECONDS] [--runs N]
+        [--tenmil PROGRAM] [--json FILE] [CONNECTIONS...]
+
+TIME is written as 500ms, 10s or 2m. PROGRAM is a tenmil that is built; target/release/tenmil unless
+given, which is built first.
+
+As root. Each run makes a veth pair, serves lines at one end and holds the connections from the other
+(`tenmil load --reconnect`), kills the server when each had a heartbeat, starts it again after some
+seconds, and waits until all clients are back. With 1,000,000 connections unless told otherwise, a
+heartbeat on each every 10 s, two misses before a client gives up, 50,000 accepted a second, first
+retries spread over 20 s, and the server away for 5 s. Columns of the table, which is Markdown:
+  back s      from the server's return until all clients were open again
+  lost s      from the first loss until then
+  tries/s     retries begun, in the second that had most, and in the mean of those that had any
+  SYN/s       SYNs that came to the server, retransmissions included, in the second that had most
+  limited     SYNs of these that were dropped, to come again
+  retries     attempts until all were back, for each client
+  beats       heartbeats answered on connections that were back while others were not
+  p50, p99    their latency, in microseconds, from when they were due
+  all p99     the same of all heartbeats of the run
+"""
+
+import argparse
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TARGET = "line://10.77.0.1:7000"
+# More pairs of an address and a port than ten million clients with 16 ports each have.
+SOURCE = "10.77.16.0/20"
+COLUMNS = (
+    "clients", "back s", "lost s", "tries/s", "mean", "SYN/s", "limited", "retries", "beats", "p50 us",
+    "p99 us", "all p99",
+)
+
+
+def seconds(text):
+    """What `10s` or `500ms` says."""
+    number, unit = re.fullmatch(r"([0-9.]+)(ms|s|m)", text).groups()
+    return float(number) * {"ms": 0.001, "s": 1, "m": 60}[unit]
+
+
+class Network:
+    """Two namespaces joined by a veth pair."""
+
+    def __init__(self):
+        self.suffix = f"storm-{os.getpid()}"
+
+    def __enter__(self):
+        self.script("veth-up.sh")
+        return self
+
+    def __exit__(self, *_):
+        self.script("veth-down.sh")
+
+    def script(self, name):
+        command = ["sh", os.path.join(ROOT, "scripts", name), "--suffix", self.suffix]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def command(self, side, words):
+        return ["ip", "netns", "exec", f"tenmil-{side}-{self.suffix}"] + words
+
+
+class Server:
+    """`tenmil serve`, and what its status lines say."""
+
+    def __init__(self, network, connections, options):
+        words = [options.tenmil, "serve", "--interface", "tm-server0", "--address", "10.77.0.1/16"]
+        words += ["--listen", TARGET, "--max-connections", str(connections + 1024)]
+        words += ["--accept-rate", str(options.accept_rate)]
+        # A process of its own, which a signal reaches and not `ip`, which executes it.
+        self.process = subprocess.Popen(
+            network.command("server", words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self.began = time.monotonic()
+        self.rest = b""
+        self.established = 0
+        # Of each second: SYNs accepted, and SYNs dropped.
+        self.accepted, self.limited = [0], [0]
+        os.set_blocking(self.process.stdout.fileno(), False)
+
+    def read(self, timeout):
+        """Takes the status lines that come in this time."""
+        if not select.select([self.process.stdout], [], [], timeout)[0]:
+            return
+        self.rest += self.process.stdout.read() or b""
+        *lines, self.rest = self.rest.split(b"\n")
+        for line in lines:
+            found = re.search(rb"\((\d+) established", line)
+            if found:
+                self.established = int(found.group(1))
+                self.accepted.append(count(line, b"accepted"))
+                self.limited.append(count(line, b"accept_limited"))
+
+    def wait(self, connections, patience, child):
+        """Waits until so many are established; returns how long after the start that was, or None."""
+        while time.monotonic() - self.began < patience:
+            self.read(0.2)
+            if self.established >= connections:
+                return time.monotonic() - self.began
+            if self.process.poll() is not None or child is not None and child.poll() is not None:
+                sys.exit("storm: the server or its clients ended by themselves")
+        return None
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def syns(self):
+        """SYNs that came, by the second."""
+        totals = [accepted + limited for accepted, limited in zip(self.accepted, self.limited)]
+        return [after - before for before, after in zip(totals, totals[1:])]
+
+
+def count(line, name):
+    found = re.search(rb"\b" + name + rb" (\d+)", line)
+    return int(found.group(1)) if found else 0
+
+
+def load(network, connections, options, file, more):
+    words = [options.tenmil, "load", "--interface", "tm-client0", "--source", SOURCE]
+    words += ["--target", TARGET, "--connections", str(connections), "--heartbeat", options.heartbeat]
+    words += ["--json", file] + more
+    return subprocess.Popen(
+        network.command("client", words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def hold_on(server, time_s, child):
+    """Lets time pass while the server is listened to."""
+    end = time.monotonic() + time_s
+    while time.monotonic() < end:
+        server.read(0.2)
+        if child.poll() is not None:
+            sys.exit("storm: the clients ended by themselves")
+
+
+def finish(child, file, patience):
+    """Has the clients close, and returns their summary."""
+    child.send_signal(signal.SIGINT)
+    try:
+        said, _ = child.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        sys.exit("storm: the clients do not end")
+    with open(file) as json_file:
+        text = json_file.read()
+    if not text:
+        sys.exit("storm: the clients came to nothing:\n" + said)
+    return json.loads(text)
+
+
+def run(connections, options):
+    """One storm: its row, and all that is known of it."""
+    period = seconds(options.heartbeat)
+    server = child = None
+    with Network() as network, tempfile.NamedTemporaryFile() as file:
+        try:
+            server = Server(network, connections, options)
+            server.read(5)
+            # They arrive at the pace that the server lets them in at.
+            more = ["--reconnect", "--spread", options.spread, "--misses", str(options.misses)]
+            more += ["--backoff-base", options.backoff_base, "--backoff-cap", options.backoff_cap]
+            more += ["--hold", "1h", "--rate", str(max(1, options.accept_rate * 9 // 10))]
+            child = load(network, connections, options, file.name, more)
+            if server.wait(connections, options.patience, child) is None:
+                sys.exit(f"storm: {server.established} of {connections} connected in time")
+            hold_on(server, 2 * period, child)
+            server.kill()
+            time.sleep(options.down)
+            server = Server(network, connections, options)
+            back = server.wait(connections, options.patience, child)
+            # Those that are open have a heartbeat, and the clients see that all are.
+            hold_on(server, period + 2, child)
+            syns, limited = server.syns(), server.limited[-1]
+            summary = finish(child, file.name, 120)
+        finally:
+            for process in (child, server and server.process):
+                if process and process.poll() is None:
+                    process.kill()
+                    process.wait()
+    returns = summary["reconnects"]
+    tries = [tries for tries in returns["retries_by_second"] if tries]
+    latency = returns["latency_us"]
+    row = (
+        connections,
+        "never" if back is None else f"{back:.1f}",
+        f"{returns['outage_seconds_max']:.1f}",
+        max(tries, default=0),
+        round(sum(tries) / max(1, len(tries))),
+        max(syns, default=0),
+        limited,
+        f"{returns['retries'] / connections:.2f}",
+        returns["answered"],
+        latency["p50"],
+        latency["p99"],
+        summary["latency_us"]["p99"],
+    )
+    whole = summary["connections"]["established"] == connections and summary["heartbeats"]["wrong"] == 0
+    known = {"back_seconds": back, "syns_by_second": syns, "accept_limited": limited, "load": summary}
+    return whole and back is not None, row, known
+
+
+def markdown(row):
+    return "| " + " | ".join(f"{value:>9}" for value in row) + " |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Has very many clients come back at once.")
+    parser.add_argument("--accept-rate", type=int, default=50_000)
+    parser.add_argument("--spread", default="20s")
+    parser.add_argument("--backoff-base", default="1s")
+    parser.add_argument("--backoff-cap", default="30s")
+    parser.add_argument("--misses", type=int, default=2)
+    parser.add_argument("--heartbeat", default="10s")
+    parser.add_argument("--down", type=float, default=5)
+    parser.add_argument("--patience", type=float, default=600)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--tenmil")
+    parser.add_argument("--json")
+    parser.add_argument("connections", type=int, nargs="*", default=[1_000_000])
+    options = parser.parse_args()
+    if not options.tenmil:
+        options.tenmil = os.path.join(ROOT, "target", "release", "tenmil")
+        subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+    options.tenmil = os.path.abspath(options.tenmil)
+    print(markdown(COLUMNS))
+    print(markdown(["---:"] * len(COLUMNS)), flush=True)
+    all_whole, storms = True, []
+    for connections in options.connections:
+        for _ in range(options.runs):
+            whole, row, known = run(connections, options)
+            all_whole &= whole
+            storms.append(known)
+            print(markdown(row), flush=True)
+            lost, failed = (known["load"]["reconnects"][name] for name in ("lost_by", "failed_by"))
+            print(f"<!-- lost {lost}; not opened {failed} -->", flush=True)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(storms, file)
+    sys.exit(0 if all_whole else 1)
+
+
+main()
