@@ -50,7 +50,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "CIDR", num_args = 1.., required = true)]
     source: Vec<Cidr>,
 
-    /// Where they go, in turn: echo, discard, line, http, ws or dubbo, for example
+    /// Where they go, in turn: echo, discard, line, http, ws, dubbo or mqtt, for example
     /// line://10.77.0.1:7000.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     target: Vec<TargetUrl>,
