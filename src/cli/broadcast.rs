@@ -9,7 +9,8 @@ use crate::control::{Answer, Request};
 use anyhow::anyhow;
 use std::path::PathBuf;
 
-/// Send a text on all connections of a running server.
+/// Send a text to all clients of a running server, in the words of their service: a line as it is, a
+/// WebSocket text message, or with --topic an MQTT message.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server's control socket: its --control.
@@ -20,7 +21,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "SERVICE://ADDR:PORT")]
     listener: Option<TargetUrl>,
 
-    /// What to send, as it is: no newline is added. Read from the standard input unless given.
+    /// Publish it to this topic, for the MQTT clients that have subscribed to it.
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+
+    /// What to send: no newline is added. Read from the standard input unless given.
     #[arg(value_name = "TEXT")]
     text: Option<String>,
 }
@@ -29,7 +34,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let text = text_or_input(args.text.as_deref()).map_err(refused)?;
     let local = args.listener.as_ref().map(|listener| listener.0.endpoint);
-    let request = Request::Broadcast { local, text };
+    let request = Request::Broadcast { local, topic: args.topic.clone(), text };
     match ask(&args.control, &request, |_| {}).map_err(unanswered)? {
         Answer::Progress(reached) => {
             say(in_words(&reached));

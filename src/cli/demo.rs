@@ -1,14 +1,13 @@
 //! `tenmil demo`: the main job in one command.
 
 use super::clients::{Clients, Interrupt};
-use super::faults::FaultsArg;
 use super::network::TestNetwork;
 use super::process::{cpu_time, resident_bytes};
 use super::pushes::{self, Asking};
 use super::server::Server;
 use super::status::Status;
 use super::summary::{Known, Summary};
-use super::{Failure, capture, causes, failed, heartbeat, refused, say, signals};
+use super::{Failure, causes, failed, heartbeat, records, refused, say, signals};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::{Listener, Owned};
@@ -19,7 +18,7 @@ use crate::link::memory;
 use crate::load::flows::{Flows, Target};
 use crate::load::plan::{Plan, UNDERWAY_MAX};
 use crate::load::progress::Phase;
-use crate::service::builtin::{Builtin, Builtins};
+use crate::service::builtin::{Builtin, Builtins, Setup};
 use crate::shard::affinity;
 use crate::shard::clock::Clock;
 use crate::shard::{Answering, Shard, Shared, secrets};
@@ -28,6 +27,7 @@ use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use crate::wire::ethernet::Mac;
 use anyhow::{Context as _, anyhow, bail};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +58,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     connections: u32,
 
+    /// What the connections speak: line, echo, discard, http, ws, dubbo or mqtt.
+    #[arg(long, value_name = "SERVICE", default_value_t = Builtin::Line)]
+    service: Builtin,
+
     /// How long to hold all connections once they are established. As long as one heartbeat on each
     /// takes, unless given.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -68,7 +72,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME|off")]
     heartbeat: Option<heartbeat::Arg>,
 
-    /// Have the server send a line of this many bytes on every connection while they are held.
+    /// Have the server send a line of this many bytes on every connection while they are held: of line
+    /// as it is, of ws as a message.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(2..=2900))]
     broadcast: Option<u16>,
 
@@ -77,17 +82,8 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = LinkKind::Auto)]
     link: LinkKind,
 
-    /// Write the summary to this file as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write every frame that the clients receive and send to this file in pcap format.
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
-
-    /// Lose, double, reorder and damage frames that the clients receive and send.
-    #[arg(long, value_name = "KEY=PERCENT,...", default_value = "seed=0", hide = true)]
-    faults: FaultsArg,
+    #[command(flatten)]
+    records: records::Args,
 }
 
 impl Args {
@@ -102,12 +98,24 @@ impl Args {
         }
     }
 
+    /// Whether clients of the service know what is pushed to them.
+    fn check_broadcast(&self) -> anyhow::Result<()> {
+        let knows = matches!(self.service, Builtin::Line | Builtin::Ws);
+        if self.broadcast.is_some() && !knows {
+            bail!(
+                "clients of {} take nothing unasked: --broadcast goes with line and ws",
+                self.service
+            );
+        }
+        Ok(())
+    }
+
     /// What the clients do.
     fn clients(&self, stop: &Arc<AtomicBool>) -> anyhow::Result<Clients> {
         let clock = Clock::start();
         let connections = u64::from(self.connections);
-        let target =
-            Target { service: Builtin::Line, endpoint: Endpoint { addr: SERVER, port: PORT } };
+        let endpoint = Endpoint { addr: SERVER, port: PORT };
+        let target = Target { service: self.service, endpoint };
         let (heartbeat, hold) = self.times();
         Ok(Clients {
             plan: Plan {
@@ -126,8 +134,8 @@ impl Args {
             owned: vec![Owned { addr: CLIENTS, range_len: CLIENTS_LEN, link_len: LINK_LEN }],
             gateways: Vec::new(),
             profile: Profile::default(),
-            faults: self.faults,
-            capture: capture::start(self.pcap.as_deref(), clock)?,
+            faults: self.records.faults,
+            capture: self.records.capture(clock)?,
             clock,
             progress: Arc::default(),
             shared: Shared::new(stop.clone()),
@@ -144,7 +152,8 @@ enum LinkKind {
 
 /// Runs the demo.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    args.json.as_deref().map_or(Ok(()), Summary::check_path).map_err(refused)?;
+    args.records.check().map_err(refused)?;
+    args.check_broadcast().map_err(refused)?;
     let stop = signals::stop_flag().map_err(refused)?;
     let clients = args.clients(&stop).map_err(refused)?;
     // The server's tables are as large.
@@ -153,7 +162,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Some(veth) => on_veth(args, &clients, veth, &stop),
         None => in_memory(args, &clients, &stop),
     };
-    super::report(&summary.map_err(failed)?, args.json.as_deref())
+    super::report(&summary.map_err(failed)?, args.records.json())
 }
 
 /// The test network, and the server in it.
@@ -189,7 +198,7 @@ fn start_veth(args: &Args) -> anyhow::Result<Veth> {
     let server_args = [
         ("--interface", TestNetwork::SERVER_INTERFACE.to_owned()),
         ("--address", format!("{}/{LINK_LEN}", SERVER.to_ip())),
-        ("--listen", format!("{}://{}:{PORT}", Builtin::Line, SERVER.to_ip())),
+        ("--listen", format!("{}://{}:{PORT}", args.service, SERVER.to_ip())),
         ("--max-connections", args.connections.max(1024).to_string()),
     ];
     let mut server_args: Vec<_> =
@@ -231,8 +240,8 @@ fn on_veth(
         "server in {}, clients in {namespace}, joined by veth",
         network.server_namespace()
     ));
-    let mut held = None;
-    let mut broadcast = None;
+    let (mut held, mut broadcast) = (None, None);
+    let mut keeps = BTreeMap::new();
     // The server's CPU time when the hold began, and when it ended.
     let mut hold = (Duration::ZERO, Duration::ZERO);
     let finished = thread::scope(|scope| {
@@ -260,11 +269,15 @@ fn on_veth(
             match phase {
                 Phase::Connected if held.is_none() => {
                     held = Some((empty, resident_bytes(&pid)?));
+                    if args.service == Builtin::Mqtt {
+                        keeps = server.keeps_with(args.connections.into());
+                    }
                     hold = (cpu_time(&pid)?, cpu_time(&pid)?);
                 }
                 Phase::Holding => {
                     hold.1 = cpu_time(&pid)?;
                     let begin = |line| pushes::ask_for(&control_path(), line);
+
                     asking.look(scope, begin, || resident_bytes(&pid).map(Some))?;
                 }
                 _ => {}
@@ -281,9 +294,10 @@ fn on_veth(
         server_cpu: Some((server_cpu, hold.1.saturating_sub(hold.0))),
         clients_alone: true,
         broadcast,
+        keeps,
         ..Known::default()
     };
-    Ok(Summary::new(&finished, "veth", &known, status.frames, status.events))
+    Ok(Summary::new(&finished, "veth", &known, &status))
 }
 
 /// Server and clients on two threads of this process, joined in memory.
@@ -296,8 +310,9 @@ fn in_memory(args: &Args, clients: &Clients, stop: &AtomicBool) -> anyhow::Resul
     config.flights_max = Config::flights_for(config.connections_max);
     config.owned = vec![Owned { addr: SERVER, range_len: 32, link_len: LINK_LEN }];
     let endpoint = Endpoint { addr: SERVER, port: PORT };
-    config.listeners = vec![Listener { endpoint, tag: Builtin::Line.tag(), profile: None }];
-    let engine = Engine::try_new(config, Builtins::default(), clients.clock.now())?;
+    config.listeners = vec![Listener { endpoint, tag: 0, profile: None }];
+    let service = Builtins::new(&[Setup::of(args.service)], secrets::draw()?);
+    let engine = Engine::try_new(config, service, clients.clock.now())?;
     let stop_server = Arc::new(AtomicBool::new(false));
     let shared = Shared::new(stop_server.clone());
     let mut known = Known::default();
@@ -310,10 +325,13 @@ fn in_memory(args: &Args, clients: &Clients, stop: &AtomicBool) -> anyhow::Resul
         let mut asking = Asking::new(args.broadcast);
         let finished = clients.watch(running, stop, Interrupt::Abandon, |phase| {
             match phase {
-                Phase::Connected => known.only_memory = Some(resident_bytes("self")?),
+                Phase::Connected => {
+                    known.only_memory = Some(resident_bytes("self")?);
+                    known.keeps = keeps_with(args.connections.into(), &shared);
+                }
                 Phase::Holding => {
-                    let (handle, clock) = (shared.handle(), clients.clock);
-                    let begin = move |line| pushes::ask_shard(&handle, clock, line);
+                    let (handle, clock, service) = (shared.handle(), clients.clock, args.service);
+                    let begin = move |line| pushes::ask_shard(&handle, clock, service, line);
                     asking.look(scope, begin, || Ok(None))?;
                 }
                 _ => {}
@@ -326,7 +344,19 @@ fn in_memory(args: &Args, clients: &Clients, stop: &AtomicBool) -> anyhow::Resul
         finished
     })?;
     let status = Status::from(&shared.snapshot());
-    Ok(Summary::new(&finished, "memory", &known, status.frames, status.events))
+    Ok(Summary::new(&finished, "memory", &known, &status))
+}
+
+/// What the services of the server behind `shared` keep with so many connections: waits a little for it to
+/// say so.
+fn keeps_with(connections: u64, shared: &Shared) -> BTreeMap<String, u64> {
+    for _ in 0..20 {
+        if shared.snapshot().engine.established >= connections {
+            break;
+        }
+        thread::park_timeout(Duration::from_millis(50));
+    }
+    Status::from(&shared.snapshot()).keeps
 }
 
 #[cfg(test)]

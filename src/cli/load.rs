@@ -2,11 +2,10 @@
 
 use super::address::{Cidr, TargetUrl};
 use super::clients::{Clients, Finished, Interrupt};
-use super::faults::FaultsArg;
 use super::status::Status;
 use super::summary::{Known, Summary};
 use super::{
-    Failure, capture, driving, failed, gateways, heartbeat, liveness, reconnect, refused, signals,
+    Failure, driving, failed, gateways, heartbeat, liveness, reconnect, records, refused, signals,
 };
 use crate::engine::locals::{Locals, Owned};
 use crate::link::af_xdp::attachment::{self, Request, SetupError};
@@ -21,7 +20,6 @@ use crate::tcp::timing::TIME_WAIT;
 use crate::time::Duration;
 use crate::wire::addr::{Address, Endpoint};
 use anyhow::{Context as _, anyhow, bail};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -36,7 +34,8 @@ const CONNECTIONS_MAX: u32 = 1 << 30;
 /// Connections are opened, held while heartbeats go over them, and closed in order. When each is opened
 /// and each heartbeat sent is fixed beforehand; what is late is caught up with, and its latency counts
 /// from when it was due. Heartbeats begin when all connections are open, or one period after the first
-/// SYN if that takes longer. Progress goes to stderr, the summary to stdout. Exit code 0 says that
+/// SYN if that takes longer. Connections that the server closes as it had announced (Connection: close, a
+/// close frame) are opened anew. Progress goes to stderr, the summary to stdout. Exit code 0 says that
 /// everything was established and answered rightly. Ctrl-C closes what is open; a second one stops at
 /// once.
 #[derive(Debug, clap::Args)]
@@ -50,8 +49,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "CIDR", num_args = 1.., required = true)]
     source: Vec<Cidr>,
 
-    /// Where they go, in turn: echo, discard, line, http, ws, dubbo or mqtt, for example
-    /// line://10.77.0.1:7000.
+    /// Where they go, in turn: echo, discard, line, http, ws, dubbo or mqtt, for
+    /// example line://10.77.0.1:7000.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     target: Vec<TargetUrl>,
 
@@ -68,7 +67,7 @@ pub(super) struct Args {
 
     /// How often a heartbeat goes over each connection, spread evenly; or off. Lines are answered PONG,
     /// an echo gets 16 bytes that are different each time, as does a WebSocket in a ping; HTTP is asked
-    /// for /healthz, which must say ok; Dubbo gets its own heartbeat, and discard gets nothing.
+    /// for /healthz, which must say ok; Dubbo and MQTT get their own, and discard gets nothing.
     #[arg(long, value_name = "TIME|off", default_value = "60s")]
     heartbeat: heartbeat::Arg,
 
@@ -104,17 +103,8 @@ pub(super) struct Args {
     #[command(flatten)]
     liveness: liveness::Args,
 
-    /// Write the summary to this file as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write every frame, both ways, to this file in pcap format.
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
-
-    /// Lose, double, reorder and damage frames, both ways.
-    #[arg(long, value_name = "KEY=PERCENT,...", default_value = "seed=0", hide = true)]
-    faults: FaultsArg,
+    #[command(flatten)]
+    records: records::Args,
 }
 
 /// Opens, holds and closes the connections.
@@ -126,15 +116,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let gateways = args.find_gateways(&owned).map_err(refused)?;
     check_ways(&plan, &owned, &gateways).map_err(refused)?;
     let profile = args.liveness.profile().map_err(refused)?;
-    args.json.as_deref().map_or(Ok(()), Summary::check_path).map_err(refused)?;
-    let capture = capture::start(args.pcap.as_deref(), clock).map_err(refused)?;
+    args.records.check().map_err(refused)?;
+    let capture = args.records.capture(clock).map_err(refused)?;
     let stop = signals::stop_flag().map_err(refused)?;
     let clients = Clients {
         plan,
         owned,
         gateways,
         profile,
-        faults: args.faults,
+        faults: args.records.faults,
         capture,
         clock,
         progress: Arc::default(),
@@ -154,14 +144,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     });
     let finished = finished.map_err(failed)?;
     drop(attachment);
-    let reported = super::report(&summary(&finished), args.json.as_deref());
+    let reported = super::report(&summary(&finished), args.records.json());
     if finished.interrupted { Err(failed(anyhow!("interrupted"))) } else { reported }
 }
 
 fn summary(finished: &Finished) -> Summary {
     let known = Known { clients_alone: true, ..Known::default() };
     let status = Status::from(&finished.snapshot);
-    Summary::new(finished, "interface", &known, status.frames, status.events)
+    Summary::new(finished, "interface", &known, &status)
 }
 
 /// Whether the interface can be used: one queue is served, and frames that arrive on another would be

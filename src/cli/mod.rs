@@ -15,6 +15,7 @@
 //! - `network`: the test network of `demo`
 //! - `process`: memory and CPU of a process
 //! - `promotion`: connections that a whole TCP socket carries
+//! - `records`: what is written down of a run
 //! - `server`: the server process of `demo`
 //! - `status`: status lines; `summary`: the JSON summary
 //! - `signals`: SIGINT and SIGTERM
@@ -44,6 +45,7 @@ mod promotion;
 mod push;
 mod pushes;
 mod reconnect;
+mod records;
 mod returns;
 mod serve;
 mod server;

@@ -9,7 +9,8 @@ use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Send a text on one connection of a running server.
+/// Send a text to one client of a running server, in the words of its service: a line as it is, or a
+/// WebSocket text message. Clients of http, dubbo and mqtt take nothing that they did not ask for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server's control socket: its --control.
@@ -24,7 +25,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR:PORT")]
     peer: SocketAddr,
 
-    /// What to send, as it is: no newline is added. Read from the standard input unless given.
+    /// What to send: no newline is added. Read from the standard input unless given.
     #[arg(value_name = "TEXT")]
     text: Option<String>,
 }

@@ -7,6 +7,8 @@ use crate::control::ask::ask;
 use crate::control::message::Reached;
 use crate::control::{Answer, Request};
 use crate::load::heartbeat::Heartbeat;
+use crate::service::builtin::Builtin;
+use crate::service::unasked::unasked;
 use crate::shard::clock::Clock;
 use crate::shard::mailbox::Handle;
 use crate::time::Duration;
@@ -75,16 +77,21 @@ impl<'scope> Asking<'scope> {
 
 /// Has the server that listens on `control` broadcast `line`.
 pub(super) fn ask_for(control: &Path, line: String) -> anyhow::Result<Reached> {
-    match ask(control, &Request::Broadcast { local: None, text: line }, |_| {})? {
+    match ask(control, &Request::Broadcast { local: None, topic: None, text: line }, |_| {})? {
         Answer::Progress(reached) => Ok(reached),
         other => bail!("the server answered {other:?}"),
     }
 }
 
-/// Has the shard behind `handle` broadcast `line`.
-pub(super) fn ask_shard(handle: &Handle, clock: Clock, line: String) -> anyhow::Result<Reached> {
+/// Has the shard behind `handle`, which serves `service` alone, broadcast `line`.
+pub(super) fn ask_shard(
+    handle: &Handle,
+    clock: Clock,
+    service: Builtin,
+    line: String,
+) -> anyhow::Result<Reached> {
     let began = clock.now();
-    let receipt = handle.broadcast(Audience::All, line.into_bytes())?;
+    let receipt = handle.broadcast(Audience::All, &*unasked(service, &line)?)?;
     loop {
         if let Some(progress) = receipt.wait(Duration::from_secs(1)) {
             let micros = clock.now().since(began).as_micros();

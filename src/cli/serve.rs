@@ -7,6 +7,7 @@ use super::{
     Failure, capture, claim, driving, failed, files, gateways, limits, liveness, memory, promotion,
     refused, say, signals,
 };
+use crate::control::Listening;
 use crate::control::socket::ControlSocket;
 use crate::engine::Engine;
 use crate::engine::claims::Claiming;
@@ -50,7 +51,7 @@ pub(super) struct Args {
     #[command(flatten)]
     gateways: gateways::Args,
 
-    /// What to serve, and where: echo, discard, line, http, ws or dubbo, for example
+    /// What to serve, and where: echo, discard, line, http, ws, dubbo or mqtt, for example
     /// echo://10.77.0.1:7 or http://10.77.0.1:80?root=DIR.
     #[arg(long, value_name = "SERVICE://ADDR:PORT", num_args = 1.., required = true)]
     listen: Vec<ListenUrl>,
@@ -251,6 +252,17 @@ fn listener(url: &ListenUrl, tag: usize, liveness: &liveness::Args) -> anyhow::R
     })
 }
 
+/// The listeners, as the control socket knows them.
+fn listening(urls: &[ListenUrl]) -> Vec<Listening> {
+    let numbered = urls.iter().zip(0..);
+    let listening = numbered.map(|(url, tag)| Listening {
+        local: url.endpoint,
+        service: url.setup.service(),
+        tag,
+    });
+    listening.collect()
+}
+
 /// Says what was attached, and where.
 fn announce(args: &Args, plan: &Plan, attachment: &Attachment, shards: &[ServeShard]) {
     let interface = attachment.interface();
@@ -321,7 +333,8 @@ fn serve(
         drop(ended);
         if let Some(control) = control {
             let handles: Vec<_> = shared.iter().map(|shared| shared.handle()).collect();
-            scope.spawn(move || control.serve(&handles, clock, stop));
+            let listeners = listening(&args.listen);
+            scope.spawn(move || control.serve(&handles, &listeners, clock, stop));
         }
         let mut result = Ok(());
         loop {

@@ -3,12 +3,16 @@
 use super::status::Status;
 use crate::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
 /// How long the server may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Status lines, one a second, that are waited for.
+const KEEPS_WAIT: u32 = 3;
 
 /// A running server; it is stopped when this is dropped.
 #[derive(Debug)]
@@ -69,6 +73,21 @@ impl Server {
     /// The id of the server's process.
     pub(super) fn pid(&self) -> String {
         self.child.id().to_string()
+    }
+
+    /// What its services keep with so many connections: waits for it to say so, for a few seconds.
+    pub(super) fn keeps_with(&mut self, connections: u64) -> BTreeMap<String, u64> {
+        while let Ok(status) = self.statuses.try_recv() {
+            self.newest = status;
+        }
+        for _ in 0..KEEPS_WAIT {
+            if self.newest.established >= connections {
+                break;
+            }
+            let Ok(status) = self.statuses.recv_timeout(PATIENCE) else { break };
+            self.newest = status;
+        }
+        self.newest.keeps.clone()
     }
 
     /// Whether the process still runs.

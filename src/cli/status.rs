@@ -26,6 +26,9 @@ pub(super) struct Status {
     pub(super) closed: BTreeMap<String, u64>,
     /// What happened besides, by name; what did not happen is left out.
     pub(super) events: BTreeMap<String, u64>,
+    /// What services keep now besides the records, by name; what they keep none of is left out.
+    #[serde(default)]
+    pub(super) keeps: BTreeMap<String, u64>,
     /// Who else had an owned address, the last time that somebody had: hardware address and address.
     pub(super) conflict: Option<(String, IpAddr)>,
 }
@@ -41,7 +44,7 @@ pub(super) struct Frames {
 
 impl From<&Snapshot> for Status {
     fn from(snapshot: &Snapshot) -> Status {
-        let Snapshot { engine, link, service } = snapshot;
+        let Snapshot { engine, link, service, usage } = snapshot;
         let drops = engine.drops.nonzero().map(|(reason, count)| (reason.name(), count));
         let lost = link.named();
         let told = service.iter().map(|(name, count)| (*name, *count));
@@ -54,6 +57,7 @@ impl From<&Snapshot> for Status {
             frames: Frames { rx: engine.rx, tx: engine.tx, dropped: nonzero(drops.chain(lost)) },
             closed: nonzero(closed),
             events: nonzero(engine.events().into_iter().chain(told)),
+            keeps: keeps(usage),
             conflict: engine
                 .conflict
                 .map(|Conflict { addr, mac }| (claim::text(mac), addr.to_ip())),
@@ -64,7 +68,7 @@ impl From<&Snapshot> for Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Status { connections, established, half_open, promoted, .. } = self;
-        let Status { frames, closed, events, conflict, .. } = self;
+        let Status { frames, closed, events, keeps, conflict, .. } = self;
         write!(f, "{connections} connections ({established} established, {half_open} half-open, ")?;
         write!(f, "{promoted} promoted)")?;
         write!(f, "  frames: {} in, {} out, ", frames.rx, frames.tx)?;
@@ -72,11 +76,21 @@ impl fmt::Display for Status {
         write_reasons(f, ":", &frames.dropped)?;
         write_reasons(f, "  closed:", closed)?;
         write_reasons(f, "  events:", events)?;
+        write_reasons(f, "  keeps:", keeps)?;
         match conflict {
             Some((mac, addr)) => write!(f, "  conflict: {mac} has {addr} too"),
             None => Ok(()),
         }
     }
+}
+
+/// What services keep, and what of it a session of MQTT's takes.
+fn keeps(usage: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    let amount = |name| usage.get(name).copied().unwrap_or(0);
+    let bytes = amount("mqtt_session_bytes") + amount("mqtt_subscription_bytes");
+    let each = bytes.checked_div(amount("mqtt_sessions")).unwrap_or(0);
+    let told = usage.iter().map(|(name, amount)| (*name, *amount));
+    nonzero(told.chain([("mqtt_bytes_per_session", each)]))
 }
 
 /// The counts that are not zero, by name.

@@ -3,7 +3,7 @@
 use super::clients::Finished;
 use super::pushes::{Asked, Pushes};
 use super::returns::Returns;
-use super::status::Frames;
+use super::status::{Frames, Status};
 use crate::client::reasons::Reasons;
 use crate::load::heartbeat::Heartbeat;
 use crate::load::plan::Outcome;
@@ -51,6 +51,10 @@ pub(super) struct Summary {
     /// Of the same, by name; what did not happen is left out. For people: schema 1 has no such field.
     #[serde(skip)]
     pub(super) events: BTreeMap<String, u64>,
+    /// What the server's services kept besides the records while connections were held, by name; absent
+    /// where that was nothing, or is not known.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) server_keeps: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,6 +65,9 @@ pub(super) struct Connections {
     pub(super) failed: u64,
     /// Closed to be opened anew.
     pub(super) replaced: u64,
+    /// Opened anew because the server had closed them, as it had announced: after so many requests of
+    /// HTTP, or with a close frame.
+    pub(super) renewed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -147,23 +154,25 @@ pub(super) struct Known {
     pub(super) clients_alone: bool,
     /// The broadcast that it was asked for.
     pub(super) broadcast: Option<Asked>,
+    /// What its services kept while connections were held.
+    pub(super) keeps: BTreeMap<String, u64>,
 }
 
 impl Summary {
-    /// The summary of a run over `link`; `frames` and `events` are the server's where they are known.
+    /// The summary of a run over `link`; `status` is the last one of the server, or of the clients where
+    /// somebody else runs it.
     pub(super) fn new(
         finished: &Finished,
         link: &'static str,
         known: &Known,
-        frames: Frames,
-        events: BTreeMap<String, u64>,
+        status: &Status,
     ) -> Summary {
         let Finished { outcome, heartbeat, memory, cpu, .. } = finished;
         let reconnects = Returns::of(outcome, heartbeat);
         let established = if reconnects.is_some() { outcome.held } else { heartbeat.opened };
         let failed = outcome.requested.saturating_sub(established);
         let seconds = outcome.connect_time.as_secs_f64();
-        let held = established.saturating_sub(outcome.churned) as f64;
+        let held = established.saturating_sub(outcome.churned + outcome.renewed) as f64;
         let per_connection = |(empty, held_bytes): (u64, u64)| {
             let grown = held_bytes.saturating_sub(empty) as f64;
             (established > 0).then(|| round(grown / held, 10.0))
@@ -175,6 +184,7 @@ impl Summary {
             Some(_) => <(Reasons, Reasons)>::default(),
             None => (heartbeat.failed, heartbeat.lost),
         };
+        let Status { frames, events, .. } = status;
         let frame_count = frames.rx + frames.tx;
         Summary {
             schema: 1,
@@ -184,6 +194,7 @@ impl Summary {
                 established,
                 failed,
                 replaced: outcome.churned,
+                renewed: outcome.renewed,
             },
             failed_by: by_reason(&failed_by, failed.saturating_sub(failed_by.total())),
             closed: by_reason(&lost, outcome.unclosed),
@@ -213,8 +224,9 @@ impl Summary {
                     .map(|all| round(all.as_secs_f64() * 1e9 / frame_count as f64, 10.0)),
                 client_seconds: known.clients_alone.then_some(cpu.as_secs_f64()),
             },
-            frames,
-            events,
+            frames: frames.clone(),
+            events: events.clone(),
+            server_keeps: known.keeps.clone(),
         }
     }
 
@@ -268,11 +280,13 @@ fn by_reason(reasons: &Reasons, unfinished: u64) -> BTreeMap<&'static str, u64> 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { connections, connect, heartbeats, latency_us, frames, events, .. } = self;
-        let Connections { requested, established, failed, replaced } = connections;
+        let Connections { requested, established, failed, replaced, renewed } = connections;
         write!(f, "connections  {established} of {requested} established, {failed} failed, ")?;
         write!(f, "in {:.2} s ({:.0} a second)", connect.seconds, connect.per_second)?;
-        if *replaced > 0 {
-            write!(f, ", {replaced} replaced")?;
+        for (count, what) in [(replaced, "replaced"), (renewed, "renewed")] {
+            if *count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
         }
         write_counts(f, "\nfailed       ", &self.failed_by)?;
         write_counts(f, "\nclosed       ", &self.closed)?;
@@ -299,11 +313,16 @@ impl fmt::Display for Summary {
         write!(f, "frames       {} in and {} out at the {side}, ", frames.rx, frames.tx)?;
         write!(f, "{} dropped", frames.dropped.values().sum::<u64>())?;
         frames.dropped.iter().try_for_each(|(reason, count)| write!(f, ", {reason} {count}"))?;
-        let events: Vec<_> = events.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        match events.is_empty() {
-            true => Ok(()),
-            false => write!(f, "\nevents       {} at the {side}", events.join(", ")),
+        for (title, counts, side) in
+            [("events  ", events, side), ("keeps   ", &self.server_keeps, "server")]
+        {
+            let counts: Vec<_> =
+                counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            if !counts.is_empty() {
+                write!(f, "\n{title}     {} at the {side}", counts.join(", "))?;
+            }
         }
+        Ok(())
     }
 }
 

@@ -8,11 +8,15 @@ use crate::service::builtin::Builtin;
 use crate::service::dubbo;
 use crate::service::line::{PING, PONG};
 use crate::service::mqtt::codec::acknowledgment::{PINGREQ, PINGRESP};
-use crate::service::ws;
+use crate::service::mqtt::codec::disconnect::DISCONNECT;
 use crate::service::ws::frame::{CONTROL_LEN_MAX, HEADER_LEN_MAX, Mask, Opcode};
+use crate::service::ws::{self, close};
 
 /// How a line begins that a server pushes to clients which did not ask for it: no answer does.
 pub const PUSHED: u8 = b'*';
+
+/// The longest text that a client of WebSocket takes unasked, in bytes: it waits for all of it.
+const TEXT_LEN_MAX: u64 = 4_096;
 
 /// The longest heartbeat, in bytes.
 const LEN_MAX: usize = 40;
@@ -95,6 +99,25 @@ pub fn answer(service: Builtin, slot: u32, due_us: u32) -> Message {
     }
 }
 
+/// What a client says before it closes; empty where it just closes.
+pub fn goodbye(service: Builtin) -> Message {
+    match service {
+        // RFC 6455 section 7.1.2: a close frame first, here with the code for a purpose fulfilled.
+        Builtin::Ws => masked(Opcode::Close, &close::NORMAL.to_be_bytes(), 0),
+        // MQTT-3.14.4-1: and then it closes the connection.
+        Builtin::Mqtt => Message::of(&[&DISCONNECT]),
+        // RFC 9112 section 9.5: a client may close at any time. The others have no word for it.
+        Builtin::Echo | Builtin::Discard | Builtin::Line | Builtin::Http | Builtin::Dubbo => {
+            Message::NONE
+        }
+    }
+}
+
+/// Whether the server answers a goodbye and closes TCP first (RFC 6455 section 7.1.1).
+pub fn server_closes_first(service: Builtin) -> bool {
+    service == Builtin::Ws
+}
+
 /// The longest answer to what a server says unasked, in bytes.
 const REPLY_LEN_MAX: usize = 6 + CONTROL_LEN_MAX;
 
@@ -107,6 +130,15 @@ pub enum Unasked {
     Wait,
     /// A heartbeat of its own, so many bytes long, and the answer to it.
     Heartbeat(usize, Message<REPLY_LEN_MAX>),
+    /// A message that it pushes.
+    Message {
+        /// How many bytes it takes.
+        len: usize,
+        /// How many of them are text.
+        text_len: usize,
+    },
+    /// That it closes, in so many bytes, and what is said to that unless it is the answer to a goodbye.
+    Goodbye(usize, Message<REPLY_LEN_MAX>),
 }
 
 /// Judges the beginning of what a server says.
@@ -116,23 +148,40 @@ pub fn unasked(service: Builtin, bytes: &[u8]) -> Unasked {
         Builtin::Line | Builtin::Echo | Builtin::Discard | Builtin::Http | Builtin::Mqtt => {
             Unasked::Nothing
         }
-        Builtin::Ws => ping(bytes),
+        Builtin::Ws => control(bytes),
         Builtin::Dubbo => heartbeat(bytes),
     }
 }
 
-/// A server's ping is answered with its payload (RFC 6455 section 5.5.3).
-fn ping(bytes: &[u8]) -> Unasked {
-    match ws::frame::Header::parse(bytes) {
-        Ok(Some((header, at))) if header.opcode == Opcode::Ping && header.mask.is_none() => {
-            let end = at + usize::try_from(header.len).unwrap_or(CONTROL_LEN_MAX);
-            match bytes.get(at..end) {
-                Some(payload) => Unasked::Heartbeat(end, masked(Opcode::Pong, payload, 0)),
-                None => Unasked::Wait,
-            }
+/// A server's ping is answered with its payload (RFC 6455 section 5.5.3), and its close with its code
+/// (section 5.5.1). It may push texts that begin with [`PUSHED`].
+fn control(bytes: &[u8]) -> Unasked {
+    let (header, at) = match ws::frame::Header::parse(bytes) {
+        Ok(Some(read)) => read,
+        Ok(None) => return Unasked::Wait,
+        Err(_) => return Unasked::Nothing,
+    };
+    let is_known = matches!(header.opcode, Opcode::Ping | Opcode::Close | Opcode::Text);
+    if !is_known || !header.fin || header.mask.is_some() || header.len > TEXT_LEN_MAX {
+        return Unasked::Nothing;
+    }
+    let end = at + usize::try_from(header.len).unwrap_or(CONTROL_LEN_MAX);
+    let Some(payload) = bytes.get(at..end) else { return Unasked::Wait };
+    if header.opcode == Opcode::Text {
+        return match payload.first() {
+            Some(&PUSHED) => Unasked::Message { len: end, text_len: payload.len() },
+            _ => Unasked::Nothing,
+        };
+    }
+    if header.opcode == Opcode::Ping {
+        return Unasked::Heartbeat(end, masked(Opcode::Pong, payload, 0));
+    }
+    match close::parse(payload) {
+        Ok(code) if close::is_orderly(code) => {
+            let code = &payload[..payload.len().min(2)];
+            Unasked::Goodbye(end, masked(Opcode::Close, code, 0))
         }
-        Ok(None) => Unasked::Wait,
-        Ok(Some(_)) | Err(_) => Unasked::Nothing,
+        Ok(_) | Err(_) => Unasked::Nothing,
     }
 }
 
@@ -223,5 +272,37 @@ mod tests {
         assert_eq!(unasked(Builtin::Ws, &answer(Builtin::Ws, 1, 2)), Unasked::Nothing);
         assert_eq!(unasked(Builtin::Dubbo, &answer(Builtin::Dubbo, 1, 2)), Unasked::Nothing);
         assert_eq!(unasked(Builtin::Line, PONG), Unasked::Nothing);
+        let message = b"\x81\x05*news\x89";
+        assert_eq!(unasked(Builtin::Ws, message), Unasked::Message { len: 7, text_len: 5 });
+        assert_eq!(unasked(Builtin::Ws, &message[..6]), Unasked::Wait);
+        for wrong in [&b"\x01\x05*news"[..], b"\x81\x04news", b"\x82\x05*news", b"\x81\x00"] {
+            assert_eq!(unasked(Builtin::Ws, wrong), Unasked::Nothing, "{wrong:x?}");
+        }
+    }
+
+    #[test]
+    fn whoever_leaves_says_so_where_there_is_a_word_for_it() {
+        assert_eq!(&*goodbye(Builtin::Ws), b"\x88\x82\0\0\0\0\x03\xe8");
+        assert_eq!(&*goodbye(Builtin::Mqtt), b"\xe0\x00");
+        assert!(goodbye(Builtin::Http).is_empty() && goodbye(Builtin::Line).is_empty());
+        for (said, answer) in [
+            (&b"\x88\x00"[..], &b"\x88\x80\0\0\0\0"[..]),
+            (b"\x88\x02\x03\xe8", b"\x88\x82\0\0\0\0\x03\xe8"),
+            (b"\x88\x05\x03\xe9bye", b"\x88\x82\0\0\0\0\x03\xe9"),
+        ] {
+            for cut in 0..said.len() {
+                assert_eq!(unasked(Builtin::Ws, &said[..cut]), Unasked::Wait, "cut to {cut}");
+            }
+            let expected = Unasked::Goodbye(said.len(), Message::of(&[answer]));
+            assert_eq!(unasked(Builtin::Ws, said), expected);
+        }
+        for wrong in [
+            &b"\x88\x01\x03"[..],
+            b"\x88\x02\x03\xed",
+            b"\x88\x02\x03\xea",
+            b"\x88\x82\0\0\0\0\x03\xe8",
+        ] {
+            assert_eq!(unasked(Builtin::Ws, wrong), Unasked::Nothing, "{wrong:x?}");
+        }
     }
 }

@@ -20,7 +20,7 @@ pub fn first(service: Builtin, bytes: &[u8]) -> Welcome {
         Builtin::Line => bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1),
         Builtin::Echo => Some(STAMP_LEN),
         Builtin::Discard => Some(bytes.len()),
-        Builtin::Http => return response::judge(bytes),
+        Builtin::Http => return response::judge(bytes).0,
         Builtin::Ws => match ws::frame::Header::parse(bytes) {
             // RFC 6455 section 5.1: "A client MUST close a connection if it detects a masked frame."
             Ok(Some((header, _))) if header.mask.is_some() => return Welcome::Wrong,

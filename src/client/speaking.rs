@@ -216,7 +216,10 @@ impl<H: FnMut(ConnId, &[u8])> Speaking<H> {
             return Some(len);
         }
         let message = &bytes[..len];
-        if let Unasked::Heartbeat(_, reply) = exchange::unasked(service, message) {
+        // A goodbye is answered, too; then the server closes.
+        if let Unasked::Heartbeat(_, reply) | Unasked::Goodbye(_, reply) =
+            exchange::unasked(service, message)
+        {
             if conn.room() < reply.len() {
                 return None;
             }

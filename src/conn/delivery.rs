@@ -56,6 +56,17 @@ pub enum Sender {
     Asker(Notice),
     /// The broadcast with this number.
     Broadcast(u8),
+    /// The service that pushed it.
+    Service(Pusher),
+}
+
+/// A service that has pushed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pusher {
+    /// The tag of the connection that it did so on.
+    pub tag: u8,
+    /// What it calls it.
+    pub note: u64,
 }
 
 /// A delivery.

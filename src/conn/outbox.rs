@@ -6,7 +6,7 @@
 //! (`engine::push`), a piece at a time.
 
 use super::broadcast::{Audience, Broadcasts, Progress, Report};
-use super::delivery::{Delivery, Errand, Full, Outcome, Sender};
+use super::delivery::{Delivery, Errand, Full, Outcome, Pusher, Sender};
 use super::index::Index;
 use super::payload::{PAYLOAD_LEN_MAX, Payload, Payloads};
 use super::record::NONE;
@@ -139,6 +139,7 @@ impl Outbox {
         &mut self,
         to: impl IntoIterator<Item = ConnId>,
         bytes: &[u8],
+        pusher: Pusher,
         now: Instant,
     ) -> usize {
         let mut accepted = 0;
@@ -146,7 +147,7 @@ impl Outbox {
         if let Some(payload) = self.keep(bytes) {
             for to in to.by_ref() {
                 self.payloads.retain(payload);
-                if self.add(to, Errand::Send(payload), Sender::Nobody, now).is_err() {
+                if self.add(to, Errand::Send(payload), Sender::Service(pusher), now).is_err() {
                     self.payloads.release(payload);
                     self.refused += 1;
                     break;

@@ -6,6 +6,8 @@ use crate::conn::slab::Slab;
 use proptest::prelude::*;
 use std::collections::HashMap;
 
+const PUSHER: Pusher = Pusher { tag: 1, note: 2 };
+
 const NOW: Instant = Instant::from_millis(5_000);
 
 fn ids(count: u32) -> Vec<ConnId> {
@@ -41,7 +43,7 @@ fn end(outbox: &mut Outbox, delivery: Delivery) {
 fn one_payload_serves_all_and_those_past_the_limit_are_refused() {
     let ids = ids(5);
     let mut outbox = outbox(3);
-    assert_eq!(outbox.push_all(ids.iter().copied(), b"hello", NOW), 3);
+    assert_eq!(outbox.push_all(ids.iter().copied(), b"hello", PUSHER, NOW), 3);
     assert_eq!((outbox.payloads.len(), outbox.len(), outbox.refused), (1, 3, 2));
     assert_eq!(outbox.push(ids[0], b"more", Sender::Nobody, NOW), Err(Full));
     let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -56,7 +58,7 @@ fn one_payload_serves_all_and_those_past_the_limit_are_refused() {
     }
     assert!(outbox.is_empty() && outbox.payloads.is_empty());
     assert_eq!(outbox.push(ids[0], &[0; 1_001], Sender::Nobody, NOW), Err(Full), "too long");
-    assert_eq!(outbox.push_all([], b"nobody", NOW), 0);
+    assert_eq!(outbox.push_all([], b"nobody", PUSHER, NOW), 0);
     assert!(outbox.payloads.is_empty());
 }
 
@@ -170,7 +172,7 @@ proptest! {
             match step {
                 Step::Push { to, count } => {
                     let to = ids.iter().cycle().skip(to).take(count).copied();
-                    let taken = outbox.push_all(to.clone(), &n.to_be_bytes(), NOW);
+                    let taken = outbox.push_all(to.clone(), &n.to_be_bytes(), PUSHER, NOW);
                     to.take(taken).for_each(|id| accepted.entry(id).or_default().push(n));
                 }
                 Step::Try { is_blocked } => {

@@ -15,7 +15,8 @@ pub enum Request {
         local: SocketAddr,
         /// The peer's endpoint.
         remote: SocketAddr,
-        /// The bytes, as they are.
+        /// What the peer is to hear, in the words of its service: see
+        /// [`unasked`](crate::service::unasked::unasked).
         text: String,
     },
     /// To send a text to all connections, or those of one listener. The answers are
@@ -23,7 +24,9 @@ pub enum Request {
     Broadcast {
         /// The listener's endpoint; every connection without one.
         local: Option<SocketAddr>,
-        /// The bytes, as they are.
+        /// The topic that it is published to, for mqtt; the other services have none.
+        topic: Option<String>,
+        /// What they are to hear, as in a push.
         text: String,
     },
 }
@@ -91,7 +94,7 @@ mod tests {
         let written = r#"{"push":{"local":"10.77.0.1:7","remote":"10.77.0.2:9","text":"a\n"}}"#;
         assert_eq!(serde_json::to_string(&push).unwrap(), written);
         let short: Request = serde_json::from_str(r#"{"broadcast":{"text":"b"}}"#).unwrap();
-        assert_eq!(short, Request::Broadcast { local: None, text: "b".into() });
+        assert_eq!(short, Request::Broadcast { local: None, topic: None, text: "b".into() });
         assert!(serde_json::from_str::<Request>(r#"{"push":{"text":"b"}}"#).is_err());
         assert!(serde_json::from_str::<Request>(r#"{"broadcast":{"text":"b","x":1}}"#).is_err());
         let answer = Answer::from(Outcome::Queued);

@@ -5,12 +5,15 @@
 //! ([`Answer::is_last`]). Requests of one connection are answered one after the other.
 //!
 //! - [`message`]: what is said
+//! - [`listeners`]: what clients hear, and where
 //! - [`socket`]: the server's side; [`ask`]: the other one
 
 pub mod ask;
+pub mod listeners;
 pub mod message;
 pub mod socket;
 
+pub use listeners::Listening;
 pub use message::{Answer, Request};
 
 /// The longest request, in bytes: the longest text that can be pushed, escaped in the worst way.

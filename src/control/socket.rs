@@ -1,12 +1,14 @@
 //! The server's side of a control socket.
 
 use super::REQUEST_LEN_MAX;
+use super::listeners::{self, Listening, Saying};
 use super::message::{Answer, Reached, Request};
-use crate::conn::broadcast::{Audience, Progress};
-use crate::conn::delivery::{Full, Outcome};
+use crate::conn::broadcast::Progress;
+use crate::conn::delivery::Outcome;
+use crate::service::unasked::{Published, Unpublished};
 use crate::shard::clock::Clock;
 use crate::shard::mailbox::{Handle, Receipt};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::wire::addr::{Endpoint, FlowKey};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
@@ -19,6 +21,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -30,6 +33,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long an outcome is waited for: longer than a delivery waits for its connection.
 const OUTCOME_WAIT: Duration = Duration::from_secs(15);
+
+/// What is said when it is not told in time.
+const SLOW: &str = "the server does not get to it";
 
 /// How long a client may take to read an answer.
 const WRITE_MAX: Duration = Duration::from_secs(10);
@@ -88,8 +94,15 @@ impl ControlSocket {
         Ok(socket)
     }
 
-    /// Answers requests about the shards of `handles` until `stop` is set.
-    pub fn serve(&self, handles: &[Handle], clock: Clock, stop: &AtomicBool) {
+    /// Answers requests about the shards of `handles`, all of which serve `listeners`, until `stop` is set.
+    pub fn serve(
+        &self,
+        handles: &[Handle],
+        listeners: &[Listening],
+        clock: Clock,
+        stop: &AtomicBool,
+    ) {
+        let served = Served { handles, listeners, clock, stop };
         let clients = AtomicUsize::new(0);
         thread::scope(|scope| {
             while !stop.load(Ordering::Relaxed) {
@@ -104,10 +117,10 @@ impl ControlSocket {
                     continue;
                 }
                 clients.fetch_add(1, Ordering::Relaxed);
-                let clients = &clients;
+                let (clients, served) = (&clients, &served);
                 scope.spawn(move || {
                     // Who hangs up, or says nothing that can be read, has ended it.
-                    let _ = converse(&stream, handles, clock, stop);
+                    let _ = converse(&stream, served);
                     clients.fetch_sub(1, Ordering::Relaxed);
                 });
             }
@@ -130,12 +143,7 @@ fn is_readable(socket: &impl AsFd) -> bool {
 }
 
 /// Answers the requests of one client.
-fn converse(
-    stream: &UnixStream,
-    handles: &[Handle],
-    clock: Clock,
-    stop: &AtomicBool,
-) -> io::Result<()> {
+fn converse(stream: &UnixStream, served: &Served<'_>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(WRITE_MAX))?;
     stream.set_read_timeout(Some(PAUSE))?;
@@ -144,7 +152,7 @@ fn converse(
     }
     let mut lines = BufReader::new(stream.take(0));
     let mut line = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
+    while !served.stop.load(Ordering::Relaxed) {
         lines.get_mut().set_limit(REQUEST_LEN_MAX - line.len() as u64);
         match lines.read_until(b'\n', &mut line) {
             Ok(0) => return Ok(()),
@@ -160,7 +168,7 @@ fn converse(
             Err(error) => return Err(error),
         }
         match serde_json::from_slice(&line) {
-            Ok(request) => carry_out(stream, &request, handles, clock, stop)?,
+            Ok(request) => carry_out(stream, &request, served)?,
             Err(error) => say(stream, &Answer::Error(error.to_string()))?,
         }
         line.clear();
@@ -180,73 +188,101 @@ fn say(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-fn carry_out(
-    stream: &UnixStream,
-    request: &Request,
-    handles: &[Handle],
-    clock: Clock,
-    stop: &AtomicBool,
-) -> io::Result<()> {
-    match request {
+fn carry_out(stream: &UnixStream, request: &Request, served: &Served<'_>) -> io::Result<()> {
+    let said = match request {
         Request::Push { local, remote, text } => {
+            let said = listeners::for_one(served.listeners, *local, text);
             let [local, remote] = [*local, *remote].map(Endpoint::from);
-            say(stream, &push(FlowKey { local, remote }, text, handles))
+            said.and_then(|said| served.push(FlowKey { local, remote }, said.into()))
         }
-        Request::Broadcast { local, text } => {
-            let broadcast = broadcast(*local, text, handles);
-            follow(stream, &broadcast, handles.len(), clock, stop)
+        Request::Broadcast { local, topic: None, text } => {
+            match listeners::for_all(served.listeners, *local, text) {
+                Ok(sayings) => return served.broadcast(stream, sayings),
+                Err(why) => Err(why),
+            }
         }
-    }
+        Request::Broadcast { local, topic: Some(topic), text } => {
+            served.publish(*local, topic, text)
+        }
+    };
+    say(stream, &said.unwrap_or_else(Answer::Error))
 }
 
-/// Pushes to a connection, whichever shard has it.
-fn push(flow: FlowKey, text: &str, handles: &[Handle]) -> Answer {
-    for handle in handles {
-        let Ok(receipt) = handle.push_to_flow(flow, text.as_bytes()) else {
-            return Outcome::Full.into();
-        };
-        match receipt.wait(OUTCOME_WAIT) {
-            Some(Outcome::Gone) => {}
-            Some(outcome) => return outcome.into(),
-            None => return Answer::Error("the server does not get to it".to_owned()),
-        }
-    }
-    Outcome::Gone.into()
-}
-
-/// Has every shard broadcast `text`, as far as they have room.
-fn broadcast(local: Option<SocketAddr>, text: &str, handles: &[Handle]) -> Vec<Receipt<Progress>> {
-    let audience = local.map_or(Audience::All, |local| Audience::Local(local.into()));
-    let accepted = handles.iter().map(|handle| handle.broadcast(audience, text.as_bytes()));
-    accepted.take_while(Result::is_ok).flat_map(Result::<_, Full>::ok).collect()
-}
-
-/// Tells how far the shards are, until they are done.
-fn follow(
-    stream: &UnixStream,
-    receipts: &[Receipt<Progress>],
-    shards: usize,
+/// What is served, and asked about.
+struct Served<'a> {
+    handles: &'a [Handle],
+    listeners: &'a [Listening],
     clock: Clock,
-    stop: &AtomicBool,
-) -> io::Result<()> {
-    let began = clock.now();
-    loop {
-        let ended = receipts.iter().all(|receipt| receipt.wait(PAUSE).is_some());
-        let mut sum = Progress { is_done: true, ..Progress::default() };
-        receipts.iter().for_each(|receipt| sum.add(&receipt.newest()));
-        if sum.is_refused || receipts.len() < shards {
-            let refused = "too many broadcasts are under way, or the text is too long";
-            return say(stream, &Answer::Error(refused.to_owned()));
+    stop: &'a AtomicBool,
+}
+
+impl Served<'_> {
+    /// Pushes to a connection, whichever shard has it.
+    fn push(&self, flow: FlowKey, bytes: Arc<[u8]>) -> Result<Answer, String> {
+        for handle in self.handles {
+            let Ok(receipt) = handle.push_to_flow(flow, bytes.clone()) else {
+                return Ok(Outcome::Full.into());
+            };
+            match receipt.wait(OUTCOME_WAIT) {
+                Some(Outcome::Gone) => {}
+                Some(outcome) => return Ok(outcome.into()),
+                None => return Err(SLOW.to_owned()),
+            }
         }
-        if ended && !sum.is_done || stop.load(Ordering::Relaxed) {
-            return say(stream, &Answer::Error("the server stops".to_owned()));
+        Ok(Outcome::Gone.into())
+    }
+
+    /// Has a text published, and says for how many clients it waits.
+    fn publish(
+        &self,
+        local: Option<SocketAddr>,
+        topic: &str,
+        text: &str,
+    ) -> Result<Answer, String> {
+        let began = self.clock.now();
+        let tag = listeners::publisher(self.listeners, local)?;
+        let mut all = Published::default();
+        for handle in self.handles {
+            let receipt = handle.publish(tag, topic, text.as_bytes());
+            let receipt = receipt.map_err(|_| Unpublished::Full.to_string())?;
+            let published = receipt.wait(OUTCOME_WAIT).ok_or(SLOW)?;
+            all.add(published.map_err(|why| why.to_string())?);
         }
-        let micros = clock.now().since(began).as_micros();
-        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        say(stream, &Answer::Progress(Reached::of(&sum, micros)))?;
-        if sum.is_done {
-            return Ok(());
+        let Published { queued, full } = all;
+        let progress = Progress { queued, full, is_done: true, ..Progress::default() };
+        Ok(Answer::Progress(Reached::of(&progress, self.micros_since(began))))
+    }
+
+    /// Has every shard broadcast each of `sayings`, and tells how far they are until they are done.
+    fn broadcast(&self, stream: &UnixStream, sayings: Vec<Saying>) -> io::Result<()> {
+        let began = self.clock.now();
+        let wanted = sayings.len() * self.handles.len();
+        let mut receipts: Vec<Receipt<Progress>> = Vec::with_capacity(wanted);
+        for (audience, bytes) in sayings {
+            let bytes: Arc<[u8]> = bytes.into();
+            let all = self.handles.iter().map(|handle| handle.broadcast(audience, bytes.clone()));
+            receipts.extend(all.map_while(Result::ok));
         }
+        loop {
+            let ended = receipts.iter().all(|receipt| receipt.wait(PAUSE).is_some());
+            let mut sum = Progress { is_done: true, ..Progress::default() };
+            receipts.iter().for_each(|receipt| sum.add(&receipt.newest()));
+            if sum.is_refused || receipts.len() < wanted {
+                let refused = "too many broadcasts are under way, or the text is too long";
+                return say(stream, &Answer::Error(refused.to_owned()));
+            }
+            if ended && !sum.is_done || self.stop.load(Ordering::Relaxed) {
+                return say(stream, &Answer::Error("the server stops".to_owned()));
+            }
+            say(stream, &Answer::Progress(Reached::of(&sum, self.micros_since(began))))?;
+            if sum.is_done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn micros_since(&self, began: Instant) -> u64 {
+        u64::try_from(self.clock.now().since(began).as_micros()).unwrap_or(u64::MAX)
     }
 }
 

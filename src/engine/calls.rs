@@ -8,6 +8,7 @@ use crate::conn::outbox::Outbox;
 use crate::conn::record::{CLOSE_DUE, Conn, LINGERS, NONE, State};
 use crate::conn::table::Table;
 use crate::frame::FramePool;
+use crate::service::unasked::{Published, Unpublished};
 use crate::service::{Answer, Context, Service, Turn, Wake};
 use crate::tcp::CloseReason;
 use crate::tcp::timing::{self, DATA_RETRIES_MAX};
@@ -24,9 +25,8 @@ impl<S: Service> Engine<S> {
     ) -> R {
         let room = self.room(slot).max(answer.written);
         let Engine { table, classes, outbox, service, scratch, .. } = self;
-        let output = &mut scratch[..room];
-        let mut context = context(table, classes, outbox, slot, now, output, answer);
-        let result = call(service, &mut context);
+        let callee = Callee { service, table, classes, outbox };
+        let result = callee.call(slot, now, &mut scratch[..room], answer, call);
         if !answer.is_plain() {
             self.grant(slot, answer, now);
         }
@@ -160,6 +160,23 @@ impl<S: Service> Engine<S> {
         self.resume_timer(slot);
     }
 
+    /// Has `message` published to `topic` at the service with `tag`, or at all that have topics, for those
+    /// who have subscribed to it: [`Service::on_publish`].
+    ///
+    /// # Errors
+    ///
+    /// Why it was not.
+    pub fn publish(
+        &mut self,
+        tag: Option<u8>,
+        topic: &str,
+        message: &[u8],
+        now: Instant,
+    ) -> Result<Published, Unpublished> {
+        let invitations = &mut self.table.invitations;
+        self.service.on_publish(&mut Turn { now, invitations }, tag, topic, message)
+    }
+
     /// When the service wants its turn, or a connection is invited.
     pub(super) fn next_turn(&self, now: Instant) -> Option<Instant> {
         let is_invited = !self.table.invitations.is_empty();
@@ -206,21 +223,34 @@ impl<S: Service> Engine<S> {
     }
 }
 
-/// The service's view of the connection in `slot`, which has `output` to write into.
-pub(super) fn context<'a>(
-    table: &'a mut Table,
-    classes: &Classes,
-    outbox: &'a mut Outbox,
-    slot: u32,
-    now: Instant,
-    output: &'a mut [u8],
-    answer: &'a mut Answer,
-) -> Context<'a> {
-    let id = table.slab.id(slot);
-    let conn = &mut table.slab[slot];
-    let tag = classes[conn.class].tag;
-    let remote = (&conn.remote_addr, conn.remote_port);
-    let local = (&table.paths[conn.path].local, conn.local_port);
-    let (state, invitations) = (&mut conn.service, &mut table.invitations);
-    Context { id, now, tag, remote, local, state, output, answer, invitations, outbox }
+/// The service, and what a call of it looks at: the rest of the engine is not.
+pub(super) struct Callee<'a, S> {
+    pub(super) service: &'a mut S,
+    pub(super) table: &'a mut Table,
+    pub(super) classes: &'a Classes,
+    pub(super) outbox: &'a mut Outbox,
+}
+
+impl<S: Service> Callee<'_, S> {
+    /// Calls the service with the connection in `slot`, which has `output` to write into; what it sends is
+    /// added to `answer`. What it asks for besides is left to [`Engine::grant`].
+    pub(super) fn call<R>(
+        self,
+        slot: u32,
+        now: Instant,
+        output: &mut [u8],
+        answer: &mut Answer,
+        call: impl FnOnce(&mut S, &mut Context<'_>) -> R,
+    ) -> R {
+        let Callee { service, table, classes, outbox } = self;
+        let id = table.slab.id(slot);
+        let conn = &mut table.slab[slot];
+        let tag = classes[conn.class].tag;
+        let remote = (&conn.remote_addr, conn.remote_port);
+        let local = (&table.paths[conn.path].local, conn.local_port);
+        let (state, invitations) = (&mut conn.service, &mut table.invitations);
+        let mut context =
+            Context { id, now, tag, remote, local, state, output, answer, invitations, outbox };
+        call(service, &mut context)
+    }
 }

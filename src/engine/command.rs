@@ -46,6 +46,30 @@ impl<S: Service> Engine<S> {
         self.hand_over(slot, &Words::Of(bytes), now, &mut output).map(drop)
     }
 
+    /// Sends `bytes` on an established connection and closes this host's direction behind them, all or
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Gone` when the connection cannot be sent to any more; `Busy` when there is no room for `bytes` now.
+    pub fn send_last<P: FramePool>(
+        &mut self,
+        id: ConnId,
+        bytes: &[u8],
+        now: Instant,
+        pool: &mut P,
+        tx: &mut Vec<Frame>,
+    ) -> Result<(), CommandError> {
+        let slot = self.writable(id)?;
+        let mut output = Output::new(pool, tx);
+        if !self.find_flight(slot, now, &mut output) || bytes.len() > self.room(slot) {
+            return Err(CommandError::Busy);
+        }
+        self.scratch[..bytes.len()].copy_from_slice(bytes);
+        self.transmit(slot, bytes.len(), true, now, &mut output);
+        Ok(())
+    }
+
     /// Closes this host's direction of a connection.
     ///
     /// # Errors
@@ -58,13 +82,7 @@ impl<S: Service> Engine<S> {
         pool: &mut P,
         tx: &mut Vec<Frame>,
     ) -> Result<(), CommandError> {
-        let slot = self.writable(id)?;
-        let mut output = Output::new(pool, tx);
-        if !self.find_flight(slot, now, &mut output) {
-            return Err(CommandError::Busy);
-        }
-        self.transmit(slot, 0, true, now, &mut output);
-        Ok(())
+        self.send_last(id, b"", now, pool, tx)
     }
 
     /// Ends a connection at once with a reset (RFC 9293 section 3.10.5); the service hears `reason`:

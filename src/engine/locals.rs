@@ -62,8 +62,9 @@ impl Locals {
 
     /// Whether `addr` is this engine's: owned, or that of a listener.
     pub fn is_local(&self, addr: &Address) -> bool {
-        self.owned(addr).is_some()
-            || self.listeners.iter().any(|listener| listener.endpoint.addr == *addr)
+        // In the order of endpoints they are in that of addresses, too.
+        let listens = || self.listeners.binary_search_by_key(addr, |other| other.endpoint.addr);
+        self.owned(addr).is_some() || listens().is_ok()
     }
 
     /// The listener on `endpoint`.

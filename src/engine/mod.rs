@@ -19,7 +19,7 @@
 //! - `segment`: a segment for a connection, carried out as `tcp` decided
 //! - `plain`: the same for what idle connections receive, the short way
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
-//! - `push`: what services and other threads send to connections
+//! - `push`: what services and other threads send to connections; `pushed`: what became of it, for services
 //! - `promoted`: connections that a whole TCP socket carries for a while; `promoted_timers`: when those have
 //!   something to do
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
@@ -52,6 +52,7 @@ mod plain;
 mod promoted;
 mod promoted_timers;
 mod push;
+mod pushed;
 mod quota;
 mod segment;
 mod timers;
@@ -306,6 +307,7 @@ impl<S: Service> Engine<S> {
 
     /// Ends a connection: tells the service unless it was told, and frees everything.
     fn remove(&mut self, slot: u32, reason: CloseReason) {
+        self.lose_pushed(slot);
         let conn = self.table.slab[slot];
         if conn.state != State::TimeWait {
             self.tell_closed(slot, reason);

@@ -1,13 +1,13 @@
 //! Connections that a whole TCP socket carries for a while: promotion, what they do, and parking.
 
 use super::Engine;
-use super::calls;
+use super::calls::Callee;
 use super::counters::Counters;
 use super::output::Output;
 use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, PROMOTED, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
-use crate::service::{Answer, Service};
+use crate::service::{Answer, Context, Service};
 use crate::tcp::CloseReason;
 use crate::tcp::parked::Accept;
 use crate::tcp::promoted::device::Transmit;
@@ -224,10 +224,11 @@ impl<S: Service> Engine<S> {
             let mut answer = Answer::default();
             // Who has closed reads no more; it goes unread.
             if table.slab[slot].state.can_send() {
-                let output = &mut scratch[..room];
-                let mut context =
-                    calls::context(table, classes, outbox, slot, now, output, &mut answer);
-                consumed = service.on_data(&mut context, unread).min(len);
+                let callee = Callee { service, table, classes, outbox };
+                let call = |service: &mut S, context: &mut Context<'_>| {
+                    service.on_data(context, unread).min(len)
+                };
+                consumed = callee.call(slot, now, &mut scratch[..room], &mut answer, call);
             }
             promoted.consume(consumed);
             self.grant(slot, &mut answer, now);

@@ -140,8 +140,8 @@ impl<S: Service> Engine<S> {
         while output.is_ready()
             && let Some(at) = self.outbox.first_waiting()
         {
-            let &Delivery { to, errand, since, .. } = self.outbox.delivery(at);
-            let outcome = match self.run_errand(to, errand, now, output) {
+            let since = self.outbox.delivery(at).since;
+            let outcome = match self.try_delivery(at, now, output) {
                 Ok(outcome) => outcome,
                 Err(_) if self.outbox.is_late(since, now) => Outcome::Full,
                 Err(_) => return self.outbox.next_turn(),
@@ -166,10 +166,10 @@ impl<S: Service> Engine<S> {
             && let Some(at) = self.outbox.first_fresh()
         {
             *looks -= 1;
-            let &Delivery { to, errand, since, .. } = self.outbox.delivery(at);
+            let &Delivery { to, since, .. } = self.outbox.delivery(at);
             let tried = match self.outbox.has_line(to.index()) {
                 true => Err(Blocked::Connection),
-                false => self.run_errand(to, errand, now, output),
+                false => self.try_delivery(at, now, output),
             };
             if matches!(tried, Err(Blocked::Flights)) && !self.outbox.is_late(since, now) {
                 self.pushes.starves = true;
@@ -198,6 +198,7 @@ impl<S: Service> Engine<S> {
             Sender::Nobody => {}
             Sender::Asker(notice) => notice(outcome),
             Sender::Broadcast(number) => self.outbox.broadcasts.settle(number, outcome),
+            Sender::Service(pusher) => self.tell_pusher(delivery.to, pusher, outcome),
         }
     }
 
@@ -297,14 +298,19 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    fn run_errand<P: FramePool>(
+    /// Makes delivery `at` of the outbox, if that can be done now.
+    fn try_delivery<P: FramePool>(
         &mut self,
-        to: ConnId,
-        errand: Errand,
+        at: u32,
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<Outcome, Blocked> {
+        let Delivery { to, errand, ref sender, .. } = *self.outbox.delivery(at);
+        let is_services = matches!(sender, Sender::Service(_));
         let Ok(slot) = self.writable(to) else { return Ok(Outcome::Gone) };
+        if is_services && !self.can_note_pushed(slot) {
+            return Err(Blocked::Connection);
+        }
         match errand {
             Errand::Send(payload) => {
                 let shares = self.outbox.payloads.refs(payload) >= SHARED_FROM;

@@ -219,12 +219,13 @@ impl LoadDriver {
         }
         let beat_at = self.beat(Some(end), round);
         let replace_at = self.replace(end, round);
-        let wake = [beat_at, replace_at].into_iter().flatten().min();
+        let renew_at = self.renew(end, round);
+        let wake = [beat_at, replace_at, renew_at].into_iter().flatten().min();
         let counted = round.counted();
         let underway = self.underway(counted);
-        let moving = counted.answered + counted.opened + counted.ended + self.outcome.sent;
-        let is_empty = counted.opened == counted.ended + counted.lost.total() && underway == 0;
-        let is_empty = is_empty && !returns;
+        let over = counted.over();
+        let moving = counted.answered + counted.opened + over + self.outcome.sent;
+        let is_empty = counted.opened == over && underway == 0 && renew_at.is_none() && !returns;
         // Past the end, what is late is caught up with, and what was begun comes to its end; but attempts
         // that may never come to one.
         let settles = counted.awaited + if returns { 0 } else { underway };
@@ -271,6 +272,28 @@ impl LoadDriver {
         Some(round.now)
     }
 
+    /// Opens each connection anew that its server has closed as it had announced, before `end`, and returns
+    /// when to go on with that.
+    fn renew<L: Link>(&mut self, end: Instant, round: &mut Round<'_, L>) -> Option<Instant> {
+        if round.now >= end {
+            return None;
+        }
+        for _ in 0..round.counted().parted.len() {
+            if self.underway(round.counted()) >= self.plan.underway_max || !round.has_command() {
+                break;
+            }
+            let Some(parted) = round.engine.service_mut().parted.pop_front() else { break };
+            if self.opening.reopen(parted, round) == Attempt::Made {
+                self.outcome.attempted += 1;
+                self.outcome.requested += 1;
+                self.outcome.renewed += 1;
+            } else {
+                round.engine.service_mut().parted.push_back(parted);
+            }
+        }
+        (!round.counted().parted.is_empty()).then_some(round.now + PAUSE)
+    }
+
     /// Closes the connection in the next slot, if it is idle.
     fn close_one<L: Link>(&mut self, round: &mut Round<'_, L>) -> bool {
         self.cursor = if self.cursor < round.engine.slots() { self.cursor } else { 0 };
@@ -287,8 +310,8 @@ impl LoadDriver {
             self.outcome.held = seats.open().into();
         }
         let counted = round.counted();
-        let over = counted.ended + counted.lost.total();
-        self.closing_from = (counted.ended, counted.opened.saturating_sub(over));
+        let left = counted.opened.saturating_sub(counted.over());
+        self.closing_from = (counted.ended, left);
         self.cursor = 0;
         self.enter(Phase::Closing, round.now);
     }
@@ -302,12 +325,14 @@ impl LoadDriver {
             match round.look(self.cursor) {
                 // The run was cut short: nobody waits for it any more.
                 Some((id, client)) if !client.open => round.abort(id, CloseReason::Evicted),
-                Some((id, client)) if !client.closing => match round.close(id, client) {
-                    Ok(()) => self.closes += 1,
-                    // It has ended, or is about to.
-                    Err(CommandError::Gone) => {}
-                    Err(CommandError::Busy) => break,
-                },
+                Some((id, client)) if !client.closing && !client.parted => {
+                    match round.close(id, client) {
+                        Ok(()) => self.closes += 1,
+                        // It has ended, or is about to.
+                        Err(CommandError::Gone) => {}
+                        Err(CommandError::Busy) => break,
+                    }
+                }
                 _ => {}
             }
             self.cursor += 1;

@@ -5,9 +5,11 @@ use crate::client::world::{Side, config};
 use crate::engine::locals::Listener;
 use crate::link::memory;
 use crate::load::flows::{Flows, Target};
-use crate::service::builtin::{Builtin, Builtins};
+use crate::service::builtin::{Builtin, Builtins, Setup};
+use crate::service::http;
+use crate::service::{Context, Service};
 use crate::shard::Answering;
-use crate::wire::addr::{Address, Endpoint};
+use crate::wire::addr::{Address, Endpoint, Secret};
 
 const SERVERS: [Address; 2] = [Address::v4([10, 77, 0, 1]), address_of_v6(1)];
 const CLIENTS: [Address; 2] = [Address::v4([10, 77, 16, 0]), address_of_v6(1 << 16)];
@@ -61,15 +63,35 @@ struct World {
     served: Option<Builtin>,
     /// Whether the run is cut short once connections are being held.
     cut_short: bool,
+    /// After how many requests the server closes a connection of HTTP; 0 for never.
+    requests_max: u16,
 }
 
-const USUAL: World = World { flights: 4096, records: [8192; 2], served: None, cut_short: false };
+const USUAL: World =
+    World { flights: 4096, records: [8192; 2], served: None, cut_short: false, requests_max: 0 };
 
 /// How long a round of both sides takes.
 const ROUND: Duration = Duration::from_micros(100);
 
+/// What the server serves.
+fn services(world: World) -> Builtins {
+    let setups = Builtin::ALL.map(|service| match service {
+        Builtin::Http => {
+            let requests_max = world.requests_max;
+            Setup::Http(http::Setup { requests_max, ..http::Setup::default() })
+        }
+        _ => Setup::of(service),
+    });
+    Builtins::new(&setups, Secret([0; 16]))
+}
+
 /// Runs a plan, in virtual time.
 fn run(plan: Plan, world: World) -> (Outcome, Heartbeat) {
+    run_with(plan, world, services(world))
+}
+
+/// The same with another server.
+fn run_with(plan: Plan, world: World, service: impl Service) -> (Outcome, Heartbeat) {
     let [clients, servers] = world.records;
     let mut server = config(1, &[(SERVERS[0], 32), (SERVERS[1], 128)], servers, servers);
     server.resets_per_second = 1_000_000;
@@ -85,7 +107,7 @@ fn run(plan: Plan, world: World) -> (Outcome, Heartbeat) {
     let progress = Arc::new(Progress::default());
     progress.go_on();
     let (server_link, client_link) = memory::pair(4096, 2048, 2048);
-    let mut server = Side::new(server_link, server, Builtins::default());
+    let mut server = Side::new(server_link, server, service);
     let mut client = Side::new(client_link, clients, Heartbeat::default());
     let mut driver = LoadDriver::new(plan, progress.clone());
     let mut now = Instant::ZERO;
@@ -136,9 +158,10 @@ fn every_service_in_both_families_is_spoken_to_in_its_own_words() {
         target(Builtin::Http, 1, 80),
         target(Builtin::Ws, 0, 81),
         target(Builtin::Dubbo, 1, 20_880),
+        target(Builtin::Mqtt, 0, 1883),
     ];
-    // A ninth of them goes to discard, which answers nothing, so nothing is said.
-    assert_clean(&run(plan(900, &targets), USUAL), 900, 800);
+    // A tenth of them goes to discard, which answers nothing, so nothing is said.
+    assert_clean(&run(plan(1_000, &targets), USUAL), 1_000, 900);
 }
 
 #[test]
@@ -194,6 +217,59 @@ fn connections_are_replaced_at_their_pace_and_none_is_lost() {
     // Ten periods, and of some connections one more or less.
     assert!((1_800..2_200).contains(&ran.0.sent), "{:?}", ran.0);
     assert_clean(&ran, 700, ran.0.sent);
+}
+
+#[test]
+fn those_that_leave_say_so_and_are_answered() {
+    let targets = [target(Builtin::Ws, 0, 81), target(Builtin::Mqtt, 1, 1883)];
+    let mut plan = plan(200, &targets);
+    (plan.churn, plan.hold) = (Some(1_000), Duration::from_millis(500));
+    (plan.flows, plan.slots) = (flows(600, &targets), 600);
+    let ran = run(plan.clone(), USUAL);
+    assert_clean(&ran, 700, ran.0.sent);
+    // Also in the middle of heartbeats.
+    let (outcome, heartbeat) = run(plan, World { cut_short: true, ..USUAL });
+    assert_eq!((heartbeat.opened, heartbeat.ended, outcome.unclosed), (200, 200, 0));
+    assert_eq!((heartbeat.wrong, heartbeat.lost.total()), (0, 0));
+}
+
+#[test]
+fn connections_that_the_server_closes_as_it_announced_are_opened_anew() {
+    let mut plan = plan(50, &[target(Builtin::Http, 0, 80), LINE]);
+    plan.hold = Duration::from_millis(500);
+    let ran = run(plan, World { requests_max: 3, ..USUAL });
+    let (outcome, heartbeat) = &ran;
+    // Of ten periods three are one connection's; where its last answer is that of the hold, none follows.
+    assert!((70..=83).contains(&outcome.renewed), "{outcome:?}");
+    assert!(heartbeat.retired >= outcome.renewed, "{} retired", heartbeat.retired);
+    assert_eq!((heartbeat.opened, outcome.requested), (50 + outcome.renewed, 50 + outcome.renewed));
+    assert_eq!((heartbeat.ended + heartbeat.retired, outcome.unclosed), (heartbeat.opened, 0));
+    assert_eq!((heartbeat.answered, heartbeat.wrong, outcome.skipped), (outcome.sent, 0, 0));
+    assert!(outcome.sent >= 450, "the others go on: {outcome:?}");
+    assert_eq!((heartbeat.failed.total(), heartbeat.lost.total()), (0, 0));
+}
+
+#[test]
+fn a_server_that_leaves_a_goodbye_unanswered_is_found_out() {
+    /// Upgrades, and then closes without a word.
+    struct Rude(crate::service::ws::WebSocket);
+    impl Service for Rude {
+        fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
+            match bytes.starts_with(b"GET") {
+                true => self.0.on_data(conn, bytes),
+                false => {
+                    conn.close();
+                    bytes.len()
+                }
+            }
+        }
+    }
+    let mut plan = plan(10, &[target(Builtin::Ws, 0, 81)]);
+    plan.heartbeat = None;
+    let rude = Rude(crate::service::ws::WebSocket::new(&Default::default()));
+    let (_, heartbeat) = run_with(plan, USUAL, rude);
+    assert_eq!((heartbeat.opened, heartbeat.ended), (10, 10));
+    assert_eq!(heartbeat.lost.get(CloseReason::ProtocolError), 10);
 }
 
 const REFUSED: Target = target(Builtin::Line, 0, 7001);

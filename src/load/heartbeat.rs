@@ -1,6 +1,8 @@
 //! The client's side of the services: checks every answer byte for byte.
 
+use super::flows::Target;
 use super::pushed::Pushed;
+use super::state::{Client, low_micros};
 use crate::client::exchange::{self, PUSHED, Unasked};
 use crate::client::greeting::{self, KEEP_ALIVE_MAX, Welcome};
 use crate::client::judge_response;
@@ -10,11 +12,28 @@ use crate::conn::slab::ConnId;
 use crate::service::builtin::Builtin;
 use crate::service::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+use crate::wire::addr::Endpoint;
 use hdrhistogram::Histogram;
+use std::collections::VecDeque;
 
 /// Latencies up to an hour are told apart, to three digits.
 const LATENCY_MAX_US: u64 = 3_600_000_000;
+
+/// Connections that wait to be opened anew at most. Past that they are left out.
+const PARTED_MAX: usize = 65_536;
+
+/// A connection that the server closes.
+#[derive(Clone, Copy, Debug)]
+pub struct Parted {
+    /// This side's endpoint.
+    pub local: Endpoint,
+    /// The server's.
+    pub target: Target,
+}
+
+/// How long a server may take to close that has said that it does.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Counts what happens to the connections, and how long answers take.
 pub struct Heartbeat {
@@ -25,8 +44,13 @@ pub struct Heartbeat {
     pub failed: Reasons,
     /// Connections that this side was told to close, and that have ended since.
     pub ended: u64,
-    /// Established connections that ended otherwise than this side was told to, by reason.
+    /// Established connections that ended otherwise than this side was told to, by reason; a server that
+    /// leaves a goodbye unanswered has broken the protocol.
     pub lost: Reasons,
+    /// Established connections that the server closed, as it had announced in its protocol.
+    pub retired: u64,
+    /// Those that are to be opened anew for that, the first of them first; at most so many.
+    pub parted: VecDeque<Parted>,
     /// Heartbeats that were sent and neither answered nor given up.
     pub awaited: u64,
     /// Heartbeats answered, rightly.
@@ -57,6 +81,8 @@ impl Default for Heartbeat {
             failed: Reasons::default(),
             ended: 0,
             lost: Reasons::default(),
+            retired: 0,
+            parted: VecDeque::with_capacity(PARTED_MAX),
             awaited: 0,
             answered: 0,
             wrong: 0,
@@ -67,85 +93,6 @@ impl Default for Heartbeat {
             seats: None,
         }
     }
-}
-
-/// What the client knows of a connection, in the eight bytes of its record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Client {
-    /// When the connection was to be opened, and later when the newest heartbeat was due, in
-    /// microseconds modulo 2^32.
-    pub(super) due_us: u32,
-    /// How many bytes of the answer have come.
-    pub(super) matched: u8,
-    /// Whether an answer is awaited.
-    pub(super) awaiting: bool,
-    /// Whether the connection was established.
-    pub(super) open: bool,
-    /// Whether this side was told to close it.
-    pub(super) closing: bool,
-    /// Whether a line is coming that was pushed.
-    pub(super) pushed: bool,
-    /// Whether a heartbeat was ever answered.
-    pub(super) proved: bool,
-    /// Heartbeats missed in a row.
-    pub(super) missed: u8,
-}
-
-impl Client {
-    const AWAITING: u8 = 1;
-    const OPEN: u8 = 2;
-    const CLOSING: u8 = 4;
-    const PUSHED: u8 = 8;
-    const PROVED: u8 = 16;
-
-    /// A connection that is to be opened at `due`.
-    pub(super) fn opening(due: Instant) -> Client {
-        Client { due_us: low_micros(due), ..Client::default() }
-    }
-
-    /// Reads what stands in a record.
-    pub(super) fn load(state: ServiceState) -> Client {
-        let [a, b, c, d, matched, flags, missed, _] = state;
-        let has = |flag: u8| flags & flag != 0;
-        Client {
-            due_us: u32::from_le_bytes([a, b, c, d]),
-            matched,
-            awaiting: has(Client::AWAITING),
-            open: has(Client::OPEN),
-            closing: has(Client::CLOSING),
-            pushed: has(Client::PUSHED),
-            proved: has(Client::PROVED),
-            missed,
-        }
-    }
-
-    /// What is to stand in the record.
-    pub(super) fn store(self) -> ServiceState {
-        let [a, b, c, d] = self.due_us.to_le_bytes();
-        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-        let flags = flag(self.awaiting, Client::AWAITING)
-            | flag(self.open, Client::OPEN)
-            | flag(self.closing, Client::CLOSING)
-            | flag(self.pushed, Client::PUSHED)
-            | flag(self.proved, Client::PROVED);
-        [a, b, c, d, self.matched, flags, self.missed, 0]
-    }
-
-    /// Whether a heartbeat can be sent on it, or it can be closed without losing an answer.
-    pub(super) fn is_idle(self) -> bool {
-        self.open && !self.awaiting && !self.closing
-    }
-
-    /// Microseconds from when it was due until `now`.
-    fn latency_us(self, now: Instant) -> u64 {
-        u64::from(low_micros(now).wrapping_sub(self.due_us)).max(1)
-    }
-}
-
-/// The low 32 bits of the microseconds of `at`: differences hold up to 71 minutes.
-#[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 by design")]
-fn low_micros(at: Instant) -> u32 {
-    at.micros() as u32
 }
 
 impl Heartbeat {
@@ -170,6 +117,11 @@ impl Heartbeat {
             self.pushed.end_message(now);
         }
         len
+    }
+
+    /// Connections that were established and have ended, one way or another.
+    pub(super) fn over(&self) -> u64 {
+        self.ended + self.lost.total() + self.retired
     }
 
     /// The answer to a heartbeat has come, or never will.
@@ -231,22 +183,61 @@ impl Heartbeat {
         }
     }
 
+    /// The server has said that it closes. If it does not, this side does (RFC 9112 section 9.6).
+    fn part(&mut self, client: &mut Client, conn: &mut Context<'_>) {
+        client.parted = true;
+        if client.closing {
+            return;
+        }
+        conn.wake_after(PARTING);
+        // A seat is taken again by itself.
+        if self.seats.is_none() && self.parted.len() < PARTED_MAX {
+            let (local, remote) = (conn.local(), conn.remote());
+            let service = Builtin::of_tag(conn.tag());
+            self.parted.push_back(Parted { local, target: Target { service, endpoint: remote } });
+        }
+    }
+
     /// Answers what the server says unasked at the beginning of `bytes`; returns how many bytes that
     /// was, none if that cannot be said yet.
-    fn reply(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
+    fn reply(
+        &mut self,
+        conn: &mut Context<'_>,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Option<usize> {
         match exchange::unasked(Builtin::of_tag(conn.tag()), bytes) {
             Unasked::Nothing => Some(0),
+            // RFC 6455 section 5.5.1: nothing is said after a goodbye, which this has crossed.
+            Unasked::Heartbeat(len, _) if client.closing => Some(len),
             Unasked::Heartbeat(len, reply) if conn.room() >= reply.len() => {
                 conn.send(&reply);
                 Some(len)
             }
-            Unasked::Wait | Unasked::Heartbeat(..) => None,
+            Unasked::Message { len, text_len } => {
+                self.pushed.bytes += text_len as u64;
+                self.pushed.end_message(conn.now());
+                Some(len)
+            }
+            Unasked::Goodbye(len, reply) if client.closing || conn.room() >= reply.len() => {
+                if !client.closing {
+                    conn.send(&reply);
+                }
+                self.part(client, conn);
+                Some(len)
+            }
+            Unasked::Wait | Unasked::Heartbeat(..) | Unasked::Goodbye(..) => None,
         }
     }
 
     /// Compares `bytes` with the answer that is awaited; returns how many of them it took, none if that
     /// cannot be said yet.
-    fn compare(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
+    fn compare(
+        &mut self,
+        conn: &mut Context<'_>,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Option<usize> {
         let service = Builtin::of_tag(conn.tag());
         if service == Builtin::Http {
             return self.judge(conn, client, bytes);
@@ -268,11 +259,19 @@ impl Heartbeat {
     }
 
     /// The same for an answer of HTTP's, which is taken when it is whole.
-    fn judge(&mut self, conn: &Context<'_>, client: &mut Client, bytes: &[u8]) -> Option<usize> {
+    fn judge(
+        &mut self,
+        conn: &mut Context<'_>,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Option<usize> {
         match judge_response(bytes) {
-            Welcome::Wait if client.awaiting => None,
-            Welcome::Came(len) if client.awaiting => {
+            (Welcome::Wait, _) if client.awaiting => None,
+            (Welcome::Came(len), is_last) if client.awaiting => {
                 self.answer(client, conn.now());
+                if is_last {
+                    self.part(client, conn);
+                }
                 Some(len)
             }
             _ => {
@@ -318,7 +317,7 @@ impl Service for Heartbeat {
                 (true, at) if client.pushed || at == 0 && rest[0] == PUSHED => {
                     Some(self.take_pushed(&mut client, rest, conn.now()))
                 }
-                (true, 0) => match self.reply(conn, rest) {
+                (true, 0) => match self.reply(conn, &mut client, rest) {
                     Some(0) => self.compare(conn, &mut client, rest),
                     replied => replied,
                 },
@@ -341,7 +340,16 @@ impl Service for Heartbeat {
         }
     }
 
-    fn on_close(&mut self, id: ConnId, _: u8, state: ServiceState, reason: CloseReason) {
+    fn on_wake(&mut self, conn: &mut Context<'_>) {
+        match &self.seats {
+            _ if !Client::load(*conn.state()).parted => {}
+            None => conn.close(),
+            // No TIME-WAIT, which would keep the record from the next attempt.
+            Some(_) => conn.abort(),
+        }
+    }
+
+    fn on_close(&mut self, id: ConnId, tag: u8, state: ServiceState, reason: CloseReason) {
         let mut client = Client::load(state);
         self.settle(&mut client);
         if let Some(seats) = &mut self.seats {
@@ -353,7 +361,12 @@ impl Service for Heartbeat {
             // The driver had no more time for it.
             (false, _) if reason == CloseReason::Evicted => {}
             (false, _) => self.failed.count(reason),
-            (true, true) if in_order => {}
+            (true, true) if in_order => {
+                if exchange::server_closes_first(Builtin::of_tag(tag)) && !client.parted {
+                    self.lost.count(CloseReason::ProtocolError);
+                }
+            }
+            (true, false) if in_order && client.parted && self.seats.is_none() => self.retired += 1,
             (true, _) => self.lost.count(reason),
         }
     }
@@ -362,33 +375,27 @@ impl Service for Heartbeat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::by_hand::ByHand;
 
+    /// A heartbeat of the server's that crossed a close frame was answered behind it, and the server, which
+    /// had closed, answered that with a reset.
     #[test]
-    fn a_record_keeps_what_is_known_of_its_connection() {
-        let client = Client::opening(Instant::from_millis(5_000_000));
-        assert_eq!(Client::load(client.store()), client);
-        for flags in 0..32 {
-            let has = |bit: u8| flags & bit != 0;
-            let client = Client {
-                due_us: u32::MAX,
-                matched: 15,
-                awaiting: has(1),
-                open: has(2),
-                closing: has(4),
-                pushed: has(8),
-                proved: has(16),
-                missed: 3 * flags,
-            };
-            assert_eq!(Client::load(client.store()), client);
-            assert_eq!(client.is_idle(), flags & 7 == 2);
+    fn nothing_is_said_after_a_goodbye() {
+        let ping_and_close = b"\x89\x00\x88\x02\x03\xe8";
+        let pong_and_close = b"\x8a\x80\0\0\0\0\x88\x82\0\0\0\0\x03\xe8";
+        for (closing, answer) in [(true, &b""[..]), (false, pong_and_close)] {
+            let mut heartbeat = Heartbeat::default();
+            let mut hand = ByHand::new(Instant::ZERO).with_tag(Builtin::Ws.tag());
+            hand.state = Client { open: true, closing, ..Client::default() }.store();
+            hand.receive(&mut heartbeat, ping_and_close, 100);
+            assert_eq!((hand.sent(), hand.unread()), (answer, &b""[..]));
+            assert!(Client::load(hand.state()).parted);
+            assert_eq!((heartbeat.wrong, heartbeat.parted.len()), (0, usize::from(!closing)));
+            assert_eq!(
+                hand.wake_at().is_some(),
+                !closing,
+                "this side closes if the server does not"
+            );
         }
-    }
-
-    #[test]
-    fn latency_outlives_the_wrap_of_its_clock() {
-        let due = Instant::from_nanos((u64::from(u32::MAX) - 10) * 1_000);
-        let client = Client::opening(due);
-        assert_eq!(client.latency_us(due + crate::time::Duration::from_micros(30)), 30);
-        assert_eq!(client.latency_us(due), 1, "the least that is told apart");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`plan`]: what to do, and what came of it
 //! - [`sources`]: local endpoints; [`flows`]: from where to where, each pair once
-//! - [`heartbeat`]: the service that checks every answer
+//! - [`heartbeat`]: the service that checks every answer; `state`: what it remembers of each connection
 //! - [`driver`]: carries a plan out; `opening`, `returning`, `sweep`: its parts; `round`: what they work with
 //! - [`progress`]: how far it is, for other threads to see
 
@@ -16,4 +16,5 @@ pub mod pushed;
 mod returning;
 mod round;
 pub mod sources;
+mod state;
 mod sweep;

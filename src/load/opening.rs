@@ -1,6 +1,7 @@
 //! Opens connections: one after the other, at the pace that it is given.
 
-use super::flows::Flows;
+use super::flows::{Flows, Target};
+use super::heartbeat::Parted;
 use super::round::Round;
 use crate::conn::slab::ConnId;
 use crate::engine::ConnectError;
@@ -70,6 +71,22 @@ impl Opening {
             return Attempt::Made;
         }
         Attempt::Later(None)
+    }
+
+    /// Opens `parted` anew, between the same endpoints: where it was closed by the server, only that
+    /// remembers it, and a new SYN opens it again (RFC 9293 section 3.6.1).
+    pub(super) fn reopen<L: Link>(&mut self, parted: Parted, round: &mut Round<'_, L>) -> Attempt {
+        let Parted { local, target: Target { service, endpoint } } = parted;
+        match round.connect(local, endpoint, service, round.now) {
+            Ok(id) => self.begun(id, round),
+            Err(ConnectError::Resolving) => return Attempt::Later(Some(endpoint)),
+            // It has not ended yet.
+            Err(ConnectError::InUse | ConnectError::Full) => return Attempt::Later(None),
+            Err(ConnectError::NotOwned | ConnectError::NotUnicast | ConnectError::Unreachable) => {
+                round.engine.service_mut().failed.count(CloseReason::Unreachable);
+            }
+        }
+        Attempt::Made
     }
 
     fn begun<L: Link>(&mut self, id: ConnId, round: &mut Round<'_, L>) {

@@ -90,7 +90,7 @@ pub(super) fn share(whole: Duration, n: u64, of: u64) -> Duration {
 /// What came of a plan, besides what [`super::heartbeat::Heartbeat`] counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
-    /// Connections that were to be opened, those that took the place of closed ones included.
+    /// Connections that were to be opened, those that took the place of others included.
     pub requested: u64,
     /// Connections attempted.
     pub attempted: u64,
@@ -112,6 +112,8 @@ pub struct Outcome {
     pub held: u64,
     /// Connections closed to be opened anew.
     pub churned: u64,
+    /// Connections opened anew because the server had closed them, as it had announced.
+    pub renewed: u64,
     /// Connections told to close that had not ended when nothing happened any more.
     pub unclosed: u64,
     /// A target whose hardware address, or that of the gateway to it, was not found.

@@ -1,6 +1,8 @@
 //! One round of a driver: what it works with, and what it may do in it.
 
-use super::heartbeat::{Client, Heartbeat};
+use super::heartbeat::Heartbeat;
+use super::state::Client;
+use crate::client::exchange;
 use crate::client::seats::Seats;
 use crate::conn::slab::ConnId;
 use crate::engine::{CommandError, ConnectError, Engine};
@@ -100,10 +102,18 @@ impl<'a, L: Link> Round<'a, L> {
         self.engine.send(id, bytes, self.now, self.link, self.tx)
     }
 
-    /// Closes this side of a connection, of which `client` is known.
+    /// Closes this side of a connection, of which `client` is known: says goodbye where there is a word
+    /// for it, and leaves TCP's close to the server where the server closes first.
     pub(super) fn close(&mut self, id: ConnId, client: Client) -> Result<(), CommandError> {
         self.commands = self.commands.saturating_sub(1);
-        self.engine.close(id, self.now, self.link, self.tx)?;
+        let service = Builtin::of_tag(self.engine.tag(id).ok_or(CommandError::Gone)?);
+        let goodbye = exchange::goodbye(service);
+        let Round { now, engine, link, tx, .. } = self;
+        if exchange::server_closes_first(service) {
+            engine.send(id, &goodbye, *now, *link, tx)?;
+        } else {
+            engine.send_last(id, &goodbye, *now, *link, tx)?;
+        }
         self.note(id, Client { closing: true, ..client });
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! The heartbeats: a cursor that goes over the slots at a steady pace, once in each period.
 
-use super::heartbeat::{Client, Heartbeat};
+use super::heartbeat::Heartbeat;
 use super::plan::{Outcome, share};
 use super::round::Round;
+use super::state::Client;
 use crate::engine::CommandError;
 use crate::link::Link;
 use crate::service::builtin::Builtin;

@@ -13,8 +13,9 @@ use super::mqtt::{self, Mqtt};
 use super::periods::Heartbeat;
 use super::settings::{BadSetting, Settings};
 use super::silence;
+use super::unasked::{Published, Unpublished};
 use super::ws::{self, WebSocket};
-use super::{Context, RECEIVE_WINDOW, Service, ServiceState, Turn};
+use super::{Context, Pushed, RECEIVE_WINDOW, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
@@ -360,6 +361,10 @@ impl Service for Builtins {
         }
     }
 
+    fn usage(&mut self, tell: &mut dyn FnMut(&'static str, u64)) {
+        self.instances.iter_mut().for_each(|instance| instance.service().usage(tell));
+    }
+
     fn next_turn(&self) -> Option<Instant> {
         self.instances.iter().filter_map(|instance| instance.shared().next_turn()).min()
     }
@@ -378,6 +383,35 @@ impl Service for Builtins {
 
     fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
         self.shared(tag).is_none_or(|service| service.takes_pushes(tag, state))
+    }
+
+    fn on_pushed(&mut self, pushed: Pushed) {
+        if let Some(service) = self.service(pushed.tag) {
+            service.on_pushed(pushed);
+        }
+    }
+
+    fn on_publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tag: Option<u8>,
+        topic: &str,
+        message: &[u8],
+    ) -> Result<Published, Unpublished> {
+        if let Some(tag) = tag {
+            let service = self.service(tag).ok_or(Unpublished::NoTopics)?;
+            return service.on_publish(turn, Some(tag), topic, message);
+        }
+        let mut sum: Result<Published, _> = Err(Unpublished::NoTopics);
+        for instance in &mut self.instances {
+            match (instance.service().on_publish(turn, None, topic, message), &mut sum) {
+                (Ok(published), Ok(sum)) => sum.add(published),
+                (Ok(published), Err(_)) => sum = Ok(published),
+                (Err(Unpublished::NoTopics), _) | (Err(_), Ok(_)) => {}
+                (Err(reason), Err(_)) => sum = Err(reason),
+            }
+        }
+        sum
     }
 
     fn receive_window(&self, tag: u8) -> u16 {

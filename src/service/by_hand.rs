@@ -232,8 +232,8 @@ mod tests {
         let other = nth_id(1);
         assert_ne!(conn.id(), other);
         conn.call(0, |context| {
-            context.push(other, b"one").expect("there is room");
-            assert_eq!(context.push_all([other; 2], b"two"), 2);
+            context.push(other, b"one", 1).expect("there is room");
+            assert_eq!(context.push_all([other; 2], b"two", 2), 2);
         });
         let expected = [&b"one"[..], b"two", b"two"].map(|bytes| (other, bytes.to_vec()));
         assert_eq!((conn.pushed(), conn.pushed()), (expected.to_vec(), Vec::new()));

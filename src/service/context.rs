@@ -2,7 +2,7 @@
 
 use super::ServiceState;
 use crate::conn::broadcast::Audience;
-use crate::conn::delivery::{Full, Sender};
+use crate::conn::delivery::{Full, Outcome, Pusher, Sender};
 use crate::conn::invitations::Invitations;
 use crate::conn::outbox::Outbox;
 use crate::conn::slab::ConnId;
@@ -175,19 +175,27 @@ impl Context<'_> {
     }
 
     /// Has `bytes` sent to connection `to`, all or nothing, soon and behind those pushed to it before.
-    /// What becomes of it is counted (`pushes_sent` and others in [`crate::engine::counters::Counters`]).
+    /// What becomes of it is told with `note` ([`super::Service::on_pushed`]), and counted (`pushes_sent` and
+    /// others in [`crate::engine::counters::Counters`]).
     ///
     /// # Errors
     ///
-    /// [`Full`], when there is no room for it among what is to be sent.
-    pub fn push(&mut self, to: ConnId, bytes: &[u8]) -> Result<(), Full> {
-        self.outbox.push(to, bytes, Sender::Nobody, self.now)
+    /// [`Full`], when there is no room for it among what is to be sent. Nothing more is told then.
+    pub fn push(&mut self, to: ConnId, bytes: &[u8], note: u64) -> Result<(), Full> {
+        let pusher = Pusher { tag: self.tag, note };
+        self.outbox.push(to, bytes, Sender::Service(pusher), self.now)
     }
 
     /// As [`Context::push`] to each connection of `to`, with the bytes kept once. Returns for how many it
-    /// was accepted: for those from the front, until there was no more room.
-    pub fn push_all(&mut self, to: impl IntoIterator<Item = ConnId>, bytes: &[u8]) -> usize {
-        self.outbox.push_all(to, bytes, self.now)
+    /// was accepted: for those from the front, until there was no more room. Of those, each is told.
+    pub fn push_all(
+        &mut self,
+        to: impl IntoIterator<Item = ConnId>,
+        bytes: &[u8],
+        note: u64,
+    ) -> usize {
+        let pusher = Pusher { tag: self.tag, note };
+        self.outbox.push_all(to, bytes, pusher, self.now)
     }
 
     /// Has `bytes` sent to every connection of `audience`, behind the broadcasts before it, with the bytes
@@ -233,6 +241,19 @@ impl Context<'_> {
         self.answer.reason = self.answer.reason.or(Some(reason));
         self.abort();
     }
+}
+
+/// What became of something that a service pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The tag of the connection on which the service pushed it.
+    pub tag: u8,
+    /// What the service called it.
+    pub note: u64,
+    /// Whom it was for.
+    pub to: ConnId,
+    /// What became of it.
+    pub outcome: Outcome,
 }
 
 /// What a service sees between calls for connections.

@@ -6,7 +6,7 @@
 //! of state is all that a connection needs for it, and four more where silence has a limit.
 
 use super::settings::{BadSetting, Settings};
-use super::{Context, Service};
+use super::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Tick};
 
@@ -125,6 +125,11 @@ impl Service for Line {
             hear(conn);
         }
         consumed
+    }
+
+    /// Not in the middle of a line that is being sent back.
+    fn takes_pushes(&self, _: u8, state: &ServiceState) -> bool {
+        Place::load(state[0]) != Place::Other
     }
 
     fn on_wake(&mut self, conn: &mut Context<'_>) {

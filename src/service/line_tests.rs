@@ -160,3 +160,15 @@ fn without_a_period_nobody_is_woken() {
     assert_eq!(conn.wake, None);
     assert_eq!(Setup::parse(&mut Settings::parse("heartbeat=off").unwrap()), Ok(Setup::default()));
 }
+
+#[test]
+fn pushes_wait_for_the_end_of_a_line_that_is_sent_back() {
+    let mut line = Fed::new();
+    let takes = |line: &Fed| line.service.takes_pushes(0, &line.conn.state);
+    for (bytes, is_between) in
+        [(&b""[..], true), (b"PI", true), (b"x", false), (b"y\n", true), (b"PING\n", true)]
+    {
+        line.feed(bytes, 100);
+        assert_eq!(takes(&line), is_between, "after {bytes:?}");
+    }
+}

@@ -13,6 +13,7 @@
 //! - [`mod@mqtt`]: a server of MQTT 3.1.1 and 5.0
 //! - [`ws`]: WebSocket; [`dubbo`]: the heartbeats of Dubbo 2
 //! - [`silence`]: how long a peer has been silent, and what is due then
+//! - [`unasked`]: what is said to clients that did not ask
 //! - [`by_hand`]: for tests: a connection without an engine
 //! - [`periods`]: whether keepalive and heartbeats complement each other
 
@@ -28,15 +29,17 @@ pub mod mqtt;
 pub mod periods;
 pub mod settings;
 pub mod silence;
+pub mod unasked;
 pub mod ws;
 
 pub(crate) use context::{Answer, Wake};
-pub use context::{Context, Turn};
+pub use context::{Context, Pushed, Turn};
 
 use crate::conn::flight::FLIGHT_LEN_MAX;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::time::Instant;
+use unasked::{Published, Unpublished};
 
 /// The service's own memory in a connection's record; all zero when the connection opens.
 pub type ServiceState = [u8; 8];
@@ -87,6 +90,12 @@ pub trait Service {
         let _ = tell;
     }
 
+    /// Says how much is kept now besides the records, each number by its name. It is asked ten times a
+    /// second at most, and does a bounded piece of work for it.
+    fn usage(&mut self, tell: &mut dyn FnMut(&'static str, u64)) {
+        let _ = tell;
+    }
+
     /// When [`Service::on_turn`] is to be called, if it is. It is asked after every piece of work.
     fn next_turn(&self) -> Option<Instant> {
         None
@@ -121,6 +130,31 @@ pub trait Service {
     fn takes_pushes(&self, tag: u8, state: &ServiceState) -> bool {
         let _ = (tag, state);
         true
+    }
+
+    /// What this service pushed with [`Context::push`] or [`Context::push_all`] has had this outcome: once
+    /// for each connection. Of what was [`Outcome::Queued`](crate::conn::delivery::Outcome::Queued), it is
+    /// told a second time if the connection ends before the peer has acknowledged all of it, before
+    /// [`Service::on_close`]: that it is gone. The peer may have a part of it then.
+    fn on_pushed(&mut self, pushed: Pushed) {
+        let _ = pushed;
+    }
+
+    /// Has `message` published to `topic`, by nobody of the connections: at the service with `tag`, or at
+    /// all that have topics. It goes to those who have subscribed.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was published; a service without topics says that it has none.
+    fn on_publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        tag: Option<u8>,
+        topic: &str,
+        message: &[u8],
+    ) -> Result<Published, Unpublished> {
+        let _ = (turn, tag, topic, message);
+        Err(Unpublished::NoTopics)
     }
 
     /// How many bytes the peer may send before they are acknowledged, for connections with `tag`,

@@ -9,6 +9,7 @@ use crate::conn::slab::ConnId;
 use crate::engine::{CommandError, Engine};
 use crate::link::Waker;
 use crate::service::Service;
+use crate::service::unasked::{Published, Unpublished};
 use crate::tcp::keepalive::Profile;
 use crate::time::{Duration, Instant};
 use crate::wire::addr::FlowKey;
@@ -29,7 +30,11 @@ enum Command {
     Close { to: ConnId, notice: Notice },
     SetProfile { of: ConnId, profile: Profile, told: Teller<Result<(), CommandError>> },
     Broadcast { audience: Audience, bytes: Arc<[u8]>, report: Report },
+    Publish { tag: Option<u8>, topic: Arc<str>, message: Arc<[u8]>, told: Teller<Publication> },
 }
+
+/// For how many, or why for nobody.
+pub type Publication = Result<Published, Unpublished>;
 
 /// A connection.
 #[derive(Clone, Copy)]
@@ -98,6 +103,10 @@ impl Mailbox {
                 Command::Close { to, notice } => engine.close_behind(to, Some(notice), now),
                 Command::Broadcast { audience, bytes, report } => {
                     engine.broadcast(audience, &bytes, Some(report))
+                }
+                Command::Publish { tag, topic, message, told } => {
+                    told.tell(|answer| *answer = engine.publish(tag, &topic, &message, now));
+                    Ok(())
                 }
                 Command::SetProfile { of, profile, told } => {
                     told.tell(|answer| *answer = engine.set_profile(of, profile, now));
@@ -215,6 +224,9 @@ impl Handle {
     /// Has `bytes` sent to all connections of `audience`, behind the broadcasts before it; the bytes are
     /// kept once. What is returned may be dropped: it goes on all the same.
     ///
+    /// The bytes are sent as they are. What a text is in the words of a built-in service says
+    /// [`unasked`](crate::service::unasked::unasked).
+    ///
     /// # Errors
     ///
     /// [`Full`], when too many commands wait. When too many broadcasts do, or `bytes` are too many, the
@@ -230,6 +242,24 @@ impl Handle {
             false => told.note(|newest| *newest = *progress),
         });
         self.0.put(Command::Broadcast { audience, bytes: bytes.into(), report })?;
+        Ok(receipt)
+    }
+
+    /// Has `message` published to `topic`, at the service with `tag` or at all that have topics, for those
+    /// who have subscribed to it: [`Engine::publish`].
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], when too many commands wait.
+    pub fn publish(
+        &self,
+        tag: Option<u8>,
+        topic: impl Into<Arc<str>>,
+        message: impl Into<Arc<[u8]>>,
+    ) -> Result<Receipt<Publication>, Full> {
+        let (told, receipt) = Receipt::new(Err(Unpublished::Ended));
+        let (topic, message) = (topic.into(), message.into());
+        self.0.put(Command::Publish { tag, topic, message, told })?;
         Ok(receipt)
     }
 }

@@ -99,6 +99,8 @@ pub struct Snapshot {
     pub link: LinkStats,
     /// What the service says that happened, by name; what did not happen is left out.
     pub service: BTreeMap<&'static str, u64>,
+    /// How much the service keeps now, by name; what it keeps none of is left out.
+    pub usage: BTreeMap<&'static str, u64>,
 }
 
 impl Snapshot {
@@ -106,15 +108,15 @@ impl Snapshot {
     pub fn add(&mut self, other: &Snapshot) {
         self.engine.add(&other.engine);
         self.link.add(&other.link);
-        other.service.iter().for_each(|(name, count)| self.add_event(name, *count));
+        other.service.iter().for_each(|(name, count)| add(&mut self.service, name, *count));
+        other.usage.iter().for_each(|(name, amount)| add(&mut self.usage, name, *amount));
     }
 }
 
-impl Snapshot {
-    fn add_event(&mut self, name: &'static str, count: u64) {
-        if count > 0 {
-            *self.service.entry(name).or_default() += count;
-        }
+/// Adds `count` to the one with this name.
+fn add(counts: &mut BTreeMap<&'static str, u64>, name: &'static str, count: u64) {
+    if count > 0 {
+        *counts.entry(name).or_default() += count;
     }
 }
 
@@ -257,10 +259,11 @@ impl<L: Link, S: Service, D: Driver<S>> Shard<L, S, D> {
         shared.mailbox.while_empty(engine, || link.wait(timeout)).unwrap_or(Ok(()))
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&mut self) -> Snapshot {
         let (engine, link) = (self.engine.counters(), self.link.stats());
-        let mut snapshot = Snapshot { engine, link, service: BTreeMap::new() };
-        self.engine.service().events(&mut |name, count| snapshot.add_event(name, count));
-        snapshot
+        let (mut service, mut usage) = (BTreeMap::new(), BTreeMap::new());
+        self.engine.service().events(&mut |name, count| add(&mut service, name, count));
+        self.engine.service_mut().usage(&mut |name, amount| add(&mut usage, name, amount));
+        Snapshot { engine, link, service, usage }
     }
 }

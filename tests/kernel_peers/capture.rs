@@ -41,7 +41,7 @@ impl Drop for TempDir {
 }
 
 /// tcpdump on the clients' interface; ended when dropped, on a panic too.
-struct Capture {
+pub(crate) struct Capture {
     child: Child,
     stderr: BufReader<ChildStderr>,
     directory: TempDir,
@@ -55,7 +55,7 @@ const NEVER: &str = "tcp.checksum.status == 0 || ip.checksum.status == 0 \
 impl Capture {
     /// Starts it, and waits until it captures. The frames of kernel sockets and those that tenmil
     /// sends to them both pass here; at the other end, XDP takes them before tcpdump sees them.
-    fn start(network: &Network) -> Capture {
+    pub(crate) fn start(network: &Network) -> Capture {
         let directory = TempDir::make("capture");
         let mut child = Command::new("ip")
             .args(["netns", "exec", &network.client_namespace()])
@@ -82,7 +82,7 @@ impl Capture {
     }
 
     /// Ends it; every frame must have been captured.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.interrupt();
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).expect("text");
@@ -91,8 +91,30 @@ impl Capture {
     }
 
     /// What tshark shows of the frames that pass a filter.
-    fn frames(&self, filter: &str) -> String {
-        frames(&self.directory.path().join("frames.pcap"), filter)
+    pub(crate) fn frames(&self, filter: &str) -> String {
+        frames(&self.path(), filter)
+    }
+
+    /// All values of a field in the frames that pass a filter, in their order.
+    pub(crate) fn values(&self, field: &str, filter: &str) -> Vec<String> {
+        let mut command = Command::new("tshark");
+        command.args(["-n", "-T", "fields", "-e", field, "-E", "occurrence=a", "-Y", filter]);
+        let shown = succeed(command.arg("-r").arg(self.path()));
+        let values = shown.split([',', '\n']).filter(|value| !value.is_empty());
+        values.map(str::to_owned).collect()
+    }
+
+    /// Nothing is wrong with any frame, and nothing to be warned of in those from `port`.
+    #[track_caller]
+    pub(crate) fn assert_clean(&self, port: u16) {
+        assert_eq!(self.frames(NEVER), "");
+        let warned = format!("_ws.expert.severity == warning && tcp.srcport == {port}");
+        assert_eq!(self.frames(&warned), "");
+        assert!(!self.frames(&format!("tcp.srcport == {port}")).is_empty(), "it sent something");
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("frames.pcap")
     }
 }
 

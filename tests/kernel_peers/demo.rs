@@ -145,7 +145,7 @@ pub(crate) fn assert_schema(summary: &Value) {
     let all = "schema link connections failed_by closed connect connect_latency_us hold heartbeats \
                latency_us memory cpu frames";
     assert_keys(summary, "", all);
-    assert_keys(summary, "connections", "requested established failed replaced");
+    assert_keys(summary, "connections", "requested established failed replaced renewed");
     assert_keys(summary, "connect", "seconds per_second");
     assert_keys(summary, "connect_latency_us", "p50 p99 p999 max");
     assert_keys(summary, "hold", "seconds server_cpu_seconds");
@@ -378,4 +378,49 @@ fn a_full_standard_output_does_not_cost_the_summary() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), errors(&stderr).as_str()), (Some(0), ""));
     assert_summary(&fs::read_to_string(&json).expect("written"), "memory", 100, 100);
+}
+
+#[test]
+fn the_demo_shows_each_service() {
+    let test = "the_demo_shows_each_service";
+    if !common::may_run(test, &["ip"]) {
+        return;
+    }
+    let directory = TempDir::make("services");
+    let path = directory.path().join("out.json");
+    let json = path.to_str().expect("text");
+    let base = ["--connections", "300", "--json", json, "--link"];
+    for service in ["echo", "discard", "line", "http", "ws", "dubbo", "mqtt"] {
+        for link in ["veth", "memory"] {
+            let demo = Demo::start(&[&base[..], &[link, "--service", service]].concat());
+            let (code, stdout, stderr) = demo.wait();
+            assert_eq!((code, stderr.as_str()), (Some(0), ""), "{service}: {stdout}");
+            let summary: Value =
+                serde_json::from_str(&fs::read_to_string(&path).expect("written")).expect("JSON");
+            let answered = if service == "discard" { 0 } else { 300 };
+            assert_eq!(summary["heartbeats"]["answered"], answered, "{service}: {summary}");
+            let keeps = &summary["server_keeps"];
+            if service == "mqtt" {
+                assert_eq!(keeps["mqtt_sessions"], 300, "{link}: {summary}");
+                let each = whole(&keeps["mqtt_bytes_per_session"]);
+                assert!((16..1_000).contains(&each), "{summary}");
+                assert!(stdout.contains("keeps        mqtt_bytes_per_session"), "{stdout}");
+            }
+        }
+    }
+    for link in ["veth", "memory"] {
+        let broadcast = ["--service", "ws", "--broadcast", "200", "--hold", "1s"];
+        let demo = Demo::start(&[&base[..], &[link], &broadcast].concat());
+        let (code, stdout, stderr) = demo.wait();
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+        assert!(stdout.contains("300 received, 60000 bytes"), "{stdout}");
+    }
+    let demo = Demo::start(&["--service", "http", "--broadcast", "200"]);
+    let (code, _, stderr) = demo.wait();
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("--broadcast goes with line and ws"), "{stderr}");
+    let demo = Demo::start(&["--service", "gopher"]);
+    let (code, _, stderr) = demo.wait();
+    assert_eq!((code, stderr.lines().count()), (Some(2), 1));
+    assert!(stderr.contains("unknown service 'gopher': there are echo"), "{stderr}");
 }

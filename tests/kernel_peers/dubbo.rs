@@ -1,6 +1,7 @@
 //! Dubbo as its Java clients speak it, byte for byte, from Python's sockets.
 
 use crate::network::Network;
+use crate::python::{PYTHON, assert_silence, python};
 use crate::server::Server;
 
 const ARGS: &[&str] = &[
@@ -13,18 +14,10 @@ const ARGS: &[&str] = &[
     "dubbo://10.77.0.1:20881?heartbeat=500ms&payload=1000",
 ];
 
-#[track_caller]
-fn python(network: &Network, script: &str, args: &[&str]) -> String {
-    let output = network.run(&[&["python3", "-c", script], args].concat(), b"");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
 #[test]
 fn heartbeats_are_answered_and_calls_refused() {
     let test = "heartbeats_are_answered_and_calls_refused";
-    let Some(network) = Network::make(test, &["python3"]) else { return };
+    let Some(network) = Network::make(test, &[PYTHON]) else { return };
     let mut server = Server::start_with(&network, ARGS);
     for address in ["10.77.0.1", "fd77::1"] {
         assert_eq!(python(&network, FRAMES, &[address, "20880"]), "as expected\n", "{address}");
@@ -88,13 +81,10 @@ print("as expected")
 #[test]
 fn clients_that_answer_heartbeats_stay_and_others_are_given_up() {
     let test = "clients_that_answer_heartbeats_stay";
-    let Some(network) = Network::make(test, &["python3"]) else { return };
+    let Some(network) = Network::make(test, &[PYTHON]) else { return };
     let mut server = Server::start_with(&network, ARGS);
     let said = python(&network, SILENCE, &["10.77.0.1", "20881"]);
-    let mut words = said.split_whitespace().map(|word| word.parse::<f64>().expect("a number"));
-    let [silent, asked, answered] = [(); 3].map(|()| words.next().expect("three"));
-    assert!((1.4..2.5).contains(&silent), "three periods of 500 ms: {said}");
-    assert!(asked == 2.0 && (4.0..=6.0).contains(&answered), "{said}");
+    assert_silence(&said);
     let status = server.settled();
     assert_eq!(status.closed["heartbeat_missed"], 1, "{status:?}");
     assert_eq!(status.closed["protocol_error"], 3, "{status:?}");

@@ -5,9 +5,11 @@
 //! Each test makes its own network and takes it down, so they run in parallel. They need root;
 //! without it they say SKIPPED, or fail if TENMIL_REQUIRE_PRIVILEGED=1.
 //!
-//! - `network`: the namespaces; `server`: the program and its status lines; `client`: sockets
+//! - `network`: the namespaces; `server`: the program and its status lines; `client`: sockets;
+//!   `python`: scripts
 //! - `bulk`: streams of many bytes, both roles
-//! - `frames`: frames that are wrong on purpose; `capture`: tcpdump and tshark
+//! - `frames`: frames that are wrong on purpose; `capture`: tcpdump and tshark; `dissected`: what tshark makes
+//!   of each protocol
 //! - the others are the cases
 
 #[path = "../common/mod.rs"]
@@ -19,6 +21,7 @@ mod capture;
 mod client;
 mod dead;
 mod demo;
+mod dissected;
 mod driving;
 mod dubbo;
 mod embedding;
@@ -36,6 +39,7 @@ mod network;
 mod options;
 mod protocols;
 mod push;
+mod python;
 mod refusals;
 mod returning;
 mod server;

@@ -204,18 +204,31 @@ fn a_shard_that_sleeps_is_woken() {
     });
 }
 
-#[test]
-fn the_command_line_pushes_to_one_client_and_broadcasts_to_those_of_a_listener() {
-    let test = "the_command_line_pushes_to_one_client_and_broadcasts_to_those_of_a_listener";
-    let Some(network) = Network::make(test, &[]) else { return };
-    let directory = TempDir::make("control");
-    let control = directory.path().join("control");
-    let control = control.to_str().expect("text");
-    let server = Server::start_with(&network, &[DEFAULT_ARGS, &["--control", control]].concat());
-    let tenmil = |args: &[&str], input: &[u8]| {
+/// Where a server's control socket is.
+pub(crate) struct Control {
+    path: String,
+    _directory: TempDir,
+}
+
+impl Control {
+    pub(crate) fn make() -> Control {
+        let directory = TempDir::make("control");
+        let path = directory.path().join("control").to_str().expect("text").to_owned();
+        Control { path, _directory: directory }
+    }
+
+    /// The server's argument.
+    pub(crate) fn arg(&self) -> [&str; 2] {
+        ["--control", &self.path]
+    }
+
+    /// Has the server do what `args` say, with `input` on the standard input; returns the exit code, and
+    /// what was said.
+    pub(crate) fn tenmil(&self, args: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
         let (verb, args) = args.split_first().expect("a verb");
         let child = Command::new(TENMIL)
-            .args([verb, "--control", control])
+            .arg(verb)
+            .args(self.arg())
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -225,7 +238,25 @@ fn the_command_line_pushes_to_one_client_and_broadcasts_to_those_of_a_listener()
         let output = feed(child, input);
         let text = |bytes| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
-    };
+    }
+
+    /// As [`Control::tenmil`]; it is refused with a line that says `why`.
+    #[track_caller]
+    pub(crate) fn refuses(&self, args: &[&str], why: &str) {
+        let (code, stdout, stderr) = self.tenmil(args, b"");
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{args:?}: {stderr}");
+        assert!(stderr.starts_with("tenmil: the server refused: "), "{stderr}");
+        assert!(stderr.contains(why) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn the_command_line_pushes_to_one_client_and_broadcasts_to_those_of_a_listener() {
+    let test = "the_command_line_pushes_to_one_client_and_broadcasts_to_those_of_a_listener";
+    let Some(network) = Network::make(test, &[]) else { return };
+    let control = Control::make();
+    let server = Server::start_with(&network, &[DEFAULT_ARGS, &control.arg()].concat());
+    let tenmil = |args: &[&str], input: &[u8]| control.tenmil(args, input);
     let mut clients = network.in_client(|| [LINE[0], LINE[0], ECHO[0], ECHO[1]].map(connect));
     clients.iter().for_each(|client| assert_echo(client, b"hello\n"));
     let listener = "line://10.77.0.1:7000";

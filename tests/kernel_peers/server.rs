@@ -46,6 +46,7 @@ pub(crate) struct Status {
     pub(crate) dropped: BTreeMap<String, u64>,
     pub(crate) closed: BTreeMap<String, u64>,
     pub(crate) events: BTreeMap<String, u64>,
+    pub(crate) keeps: BTreeMap<String, u64>,
     /// Who has an address of the server too.
     pub(crate) conflict: String,
 }
@@ -238,16 +239,18 @@ impl Status {
             dropped: BTreeMap::new(),
             closed: BTreeMap::new(),
             events: BTreeMap::new(),
+            keeps: BTreeMap::new(),
             conflict: String::new(),
         };
         let total = number()?;
         let (reasons, conflict) = reasons.split_once("  conflict: ").unwrap_or((reasons, ""));
+        let (reasons, keeps) = reasons.split_once("  keeps:").unwrap_or((reasons, ""));
         let (reasons, events) = reasons.split_once("  events:").unwrap_or((reasons, ""));
         let (dropped, closed) = reasons.split_once("  closed:").unwrap_or((reasons, ""));
-        let [dropped, closed, events] = [dropped, closed, events].map(parse_reasons);
+        let [dropped, closed, events, keeps] = [dropped, closed, events, keeps].map(parse_reasons);
         assert_eq!(dropped.values().sum::<u64>(), total, "the reasons add up: {line}");
         let conflict = conflict.to_owned();
-        Some(Status { dropped, closed, events, conflict, ..status })
+        Some(Status { dropped, closed, events, keeps, conflict, ..status })
     }
 }
 

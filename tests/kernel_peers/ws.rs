@@ -1,11 +1,13 @@
 //! WebSocket as Python's `websockets` speaks it, and as nobody should.
 
 use crate::network::Network;
+use crate::push::Control;
+use crate::python::{PYTHON, assert_silence, python};
 use crate::server::Server;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::thread;
 use tenmil::service::ws::handshake::Refusal;
-
-/// The Python that Debian's packages are for, whichever other one is in the path.
-pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 const ARGS: &[&str] = &[
     "--address",
@@ -16,15 +18,6 @@ const ARGS: &[&str] = &[
     "ws://[fd77::1]:80",
     "ws://10.77.0.1:81?heartbeat=500ms&message-max=1000",
 ];
-
-/// Runs a script in the clients' namespace; returns what it printed.
-#[track_caller]
-fn python(network: &Network, script: &str, args: &[&str]) -> String {
-    let output = network.run(&[&[PYTHON, "-c", script], args].concat(), b"");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 #[test]
 fn python_websockets_gets_every_message_back() {
@@ -79,15 +72,72 @@ asyncio.run(asyncio.wait_for(main(sys.argv[1]), 60))
 "#;
 
 #[test]
+fn an_operator_is_heard_as_messages_and_not_within_others() {
+    let test = "an_operator_is_heard_as_messages_and_not_within_others";
+    let Some(network) = Network::make(test, &[PYTHON]) else { return };
+    let control = Control::make();
+    let others: &[&str] = &["line://10.77.0.1:7000", "dubbo://10.77.0.1:20880"];
+    let mut server = Server::start_with(&network, &[ARGS, others, &control.arg()].concat());
+    let mut command = Command::new(PYTHON);
+    command.args(["-c", HEARD, "ws://10.77.0.1/"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut client = network.in_client(|| command.spawn().expect("it is installed"));
+    let mut said = BufReader::new(client.stdout.take().expect("it is piped")).lines();
+    let mut next = || said.next().expect("it goes on").expect("text");
+    let port = next();
+    let listener = "ws://10.77.0.1:80";
+    let broadcast = ["broadcast", "--listener", listener, "news \u{20ac}"];
+    let (code, stdout, _) = thread::scope(|scope| {
+        let broadcast = scope.spawn(|| control.tenmil(&broadcast, b""));
+        // Every connection was looked at, and the one that is in a message waits.
+        server.wait_until("it is under way", |status| status.events.contains_key("broadcasts"));
+        let mut stdin = client.stdin.take().expect("it is piped");
+        stdin.write_all(b"go on\n").expect("it reads");
+        broadcast.join().expect("no panic")
+    });
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with("sent 1, queued 0, full 0, gone 0, in "), "{stdout}");
+    assert_eq!(next(), "in order");
+    let peer = format!("10.77.0.2:{port}");
+    let push = ["push", "--listener", listener, "--peer", &peer];
+    assert_eq!(control.tenmil(&push, "x".repeat(70_000).as_bytes()).0, Some(1), "too long");
+    let (code, stdout, _) = control.tenmil(&push, "x".repeat(60_000).as_bytes());
+    assert!(code == Some(0) && ["sent\n", "queued\n"].contains(&stdout.as_str()), "{stdout}");
+    assert_eq!(next(), "60000");
+    let status = client.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+    let to_dubbo = ["broadcast", "--listener", "dubbo://10.77.0.1:20880", "x"];
+    control.refuses(&to_dubbo, "dubbo://10.77.0.1:20880: dubbo has no message for a text");
+    control.refuses(&["broadcast", "x"], "name another --listener");
+    server.stop();
+}
+
+/// Is sent something while it is in the middle of a message, and then a long one alone.
+const HEARD: &str = r#"
+import asyncio, sys, websockets
+async def main(url):
+    async with websockets.connect(url, max_size=None, ping_interval=None, compression=None) as ws:
+        async def slowly():
+            yield "one "
+            await (await ws.ping(b"it has come"))
+            print(ws.local_address[1], flush=True)
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+            yield "two"
+        await ws.send(slowly())
+        assert await ws.recv() == "one two"
+        assert await ws.recv() == "news \u20ac"
+        print("in order", flush=True)
+        print(len(await ws.recv()), flush=True)
+asyncio.run(asyncio.wait_for(main(sys.argv[1]), 60))
+"#;
+
+#[test]
 fn clients_that_answer_pings_stay_and_others_are_given_up() {
     let test = "clients_that_answer_pings_stay_and_others_are_given_up";
     let Some(network) = Network::make(test, &[PYTHON]) else { return };
     let mut server = Server::start_with(&network, ARGS);
     let said = python(&network, SILENCE, &["10.77.0.1", "81"]);
-    let mut words = said.split_whitespace().map(|word| word.parse::<f64>().expect("a number"));
-    let [silent, pings, pinged] = [(); 3].map(|()| words.next().expect("three"));
-    assert!((1.4..2.5).contains(&silent), "three periods of 500 ms: {said}");
-    assert!(pings == 2.0 && (4.0..=6.0).contains(&pinged), "{said}");
+    assert_silence(&said);
     let status = server.settled();
     assert_eq!(status.closed["heartbeat_missed"], 1, "{status:?}");
     assert_eq!(status.closed["protocol_error"], 1, "too long a message: {status:?}");

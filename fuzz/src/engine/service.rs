@@ -1,9 +1,10 @@
 //! The services of the engine under test, and a check on how they are called.
 
 use tenmil::conn::broadcast::Audience;
+use tenmil::conn::delivery::Outcome;
 use tenmil::conn::slab::ConnId;
 use tenmil::service::builtin::Builtins;
-use tenmil::service::{Context, Service, ServiceState};
+use tenmil::service::{Context, Pushed, Service, ServiceState};
 use tenmil::tcp::CloseReason;
 use tenmil::tcp::keepalive::{Keepalive, Profile};
 use tenmil::time::{Duration, Instant};
@@ -16,16 +17,35 @@ pub(super) const CONNECTIONS_MAX: u32 = 12;
 /// ends the connection.
 pub(super) const ERRATIC: u8 = 3;
 
+/// Pushes that are noted at once, at most.
+const PUSHED_MAX: usize = 4_096;
+
 /// The built-in services and an erratic one.
-#[derive(Default)]
 pub(super) struct Checked {
     builtins: Builtins,
     /// The connections that were opened and not yet closed, by their slots.
     open: [Option<ConnId>; CONNECTIONS_MAX as usize],
     /// How many there are.
     pub(super) open_count: u64,
+    /// What was pushed: its number, to whom, and whether it was told to be queued.
+    pushed: Vec<(u64, ConnId, bool)>,
+    /// How often something was.
+    noted: u64,
     /// The connection that nothing may close.
     pub(super) victim: Option<ConnId>,
+}
+
+impl Default for Checked {
+    fn default() -> Checked {
+        Checked {
+            builtins: Builtins::default(),
+            open: [None; CONNECTIONS_MAX as usize],
+            open_count: 0,
+            pushed: Vec::with_capacity(PUSHED_MAX),
+            noted: 0,
+            victim: None,
+        }
+    }
 }
 
 impl Checked {
@@ -50,14 +70,31 @@ impl Checked {
                 let keepalive = Keepalive::new(seconds, seconds, 2).ok();
                 conn.set_keepalive(Profile { keepalive, user_timeout: None });
             }
-            8 => drop(conn.push(conn.id(), &[byte; 700])),
+            // What cannot be noted is not pushed.
+            8 | 9 if self.pushed.len() + CONNECTIONS_MAX as usize > PUSHED_MAX => {}
+            8 => {
+                let to = conn.id();
+                if conn.push(to, &[byte; 700], self.noted).is_ok() {
+                    self.note([to].into_iter());
+                }
+            }
             // Some of them have ended, perhaps.
-            9 => drop(conn.push_all(self.others(), &[byte; 100])),
+            9 => {
+                let accepted = conn.push_all(self.others(), &[byte; 100], self.noted);
+                self.note(self.others().take(accepted));
+            }
             10 => drop(conn.broadcast(Audience::Tag(ERRATIC), &[byte; 1_500])),
             11 => drop(self.others().next().map(|other| conn.invite(other))),
             12 => conn.close_and_linger(),
             _ => {}
         }
+    }
+
+    /// Something was pushed to these.
+    fn note(&mut self, to: impl Iterator<Item = ConnId>) {
+        let note = self.noted;
+        self.pushed.extend(to.map(|to| (note, to, false)));
+        self.noted += 1;
     }
 
     /// Connections but the victim.
@@ -148,6 +185,25 @@ impl Service for Checked {
         if self.is_open(id) {
             self.open[id.index() as usize] = None;
             self.open_count -= 1;
+        }
+        // What was queued is acknowledged, or was told to be lost.
+        self.pushed.retain(|&(_, to, queued)| to != id || !queued);
+    }
+
+    fn on_pushed(&mut self, pushed: Pushed) {
+        let Pushed { note, to, outcome, .. } = pushed;
+        let known = self.pushed.iter().position(|&(number, whom, _)| (number, whom) == (note, to));
+        let at = known.expect("what is told was pushed, and was not told before");
+        let queued = &mut self.pushed[at].2;
+        assert!(
+            !*queued || outcome == Outcome::Gone,
+            "what was queued is lost, or nothing is said"
+        );
+        match outcome {
+            Outcome::Queued => *queued = true,
+            Outcome::Sent | Outcome::Full | Outcome::Gone => {
+                self.pushed.swap_remove(at);
+            }
         }
     }
 

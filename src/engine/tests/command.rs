@@ -51,6 +51,24 @@ fn what_does_not_fit_is_refused_whole() {
 }
 
 #[test]
+fn last_words_and_the_end_go_in_one_segment() {
+    let mut host = Host::serving();
+    let peer = Peer::opened(&mut host, DISCARD);
+    let (id, now) = (host.id(), host.now);
+    let last = |host: &mut Host, bytes: &[u8]| {
+        host.engine.send_last(id, bytes, now, &mut host.pool, &mut host.tx)
+    };
+    assert_eq!(last(&mut host, &[0; 2921]), Err(CommandError::Busy));
+    assert_eq!(last(&mut host, b"goodbye"), Ok(()));
+    let seen = peer.read(&only(host.sent()));
+    assert_eq!(
+        (&seen.payload[..], seen.flags, host.state()),
+        (&b"goodbye"[..], FIN, State::FinWait1)
+    );
+    assert_eq!(last(&mut host, b"again"), Err(CommandError::Gone));
+}
+
+#[test]
 fn nothing_to_send_is_not_sent_and_not_repeated() {
     let mut host = Host::serving();
     let mut peer = Peer::opened(&mut host, DISCARD);

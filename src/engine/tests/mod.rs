@@ -14,7 +14,8 @@
 //! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `plain`: the short way of plain segments against the whole way
 //! - `promotion`: connections that a whole TCP socket carries for a while
-//! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many
+//! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many; `pushed`: what
+//!   services are told of it
 //! - `simultaneous`: SYNs that cross
 //! - `protocols`: WebSocket and Dubbo, cut by segments, pushed to and silent
 //! - `wakes`, `room`: what services wait for; `units`: what they take whole or not at all
@@ -51,6 +52,7 @@ mod prefixes;
 mod promotion;
 mod protocols;
 mod push;
+mod pushed;
 mod room;
 mod simultaneous;
 mod sources;

@@ -311,9 +311,9 @@ impl Service for Relay {
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
         let speaker = conn.id();
         let others = self.members.iter().copied().filter(|member| *member != speaker);
-        self.accepted += conn.push_all(others, bytes);
+        self.accepted += conn.push_all(others, bytes, 0);
         if bytes == b"to me" {
-            conn.push(speaker, b"your own").expect("there is room");
+            conn.push(speaker, b"your own", 0).expect("there is room");
         }
         bytes.len()
     }

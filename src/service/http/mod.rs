@@ -373,6 +373,15 @@ impl Http {
 }
 
 impl Service for Http {
+    fn usage(&mut self, tell: &mut dyn FnMut(&'static str, u64)) {
+        tell("http_transfers", self.transfers() as u64);
+    }
+
+    /// Never: a client takes what comes for the answer to its next request (RFC 9112 section 9.2).
+    fn takes_pushes(&self, _: u8, _: &ServiceState) -> bool {
+        false
+    }
+
     fn on_open(&mut self, conn: &mut Context<'_>) {
         let place = Place::Idle { requests: 0, since: Tick::of(conn.now()) };
         place.store(conn);

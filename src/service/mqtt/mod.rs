@@ -9,7 +9,8 @@
 //! own connection alone, as its room allows, and nobody waits for a slow one.
 //!
 //! - [`codec`]: the packets
-//! - [`policy`]: what is allowed, and how much is kept; [`counters`]: what happened
+//! - [`policy`]: what is allowed, and how much may be kept; [`usage`]: how much is
+//! - [`counters`]: what happened
 //! - `state`: the eight bytes
 //! - `topic`: names and filters; `tree`: of topics; `subscriptions`: who is to get what;
 //!   `retained`: the last message of a topic
@@ -33,8 +34,10 @@ mod state;
 mod subscriptions;
 mod topic;
 mod tree;
+pub mod usage;
 
 use super::settings::{BadSetting, Settings};
+use super::unasked::{Published, Unpublished};
 use super::{Context, Service, ServiceState, Turn};
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
@@ -52,6 +55,7 @@ use sessions::Sessions;
 use state::{Stage, State};
 use std::collections::VecDeque;
 use subscriptions::Subscriptions;
+pub use usage::Usage;
 
 /// Room without which a packet is not even looked at: enough for most answers.
 const ROOM_MIN: usize = 64;
@@ -125,15 +129,20 @@ impl Mqtt {
         &self.counters
     }
 
-    /// How many there are, and the memory that they take.
+    /// How many there are, and the memory that they take. It goes through all sessions for it.
     pub fn usage(&self) -> Usage {
+        self.usage_with(self.sessions.memory())
+    }
+
+    /// The same where the sessions take `session_bytes`.
+    fn usage_with(&self, session_bytes: usize) -> Usage {
         Usage {
             sessions: self.sessions.len(),
             subscriptions: self.subscriptions.len(),
             retained: self.retained.len(),
             queued: self.queued,
             message_bytes: self.account.bytes(),
-            session_bytes: self.sessions.memory(),
+            session_bytes,
             subscription_bytes: self.subscriptions.memory(),
             retained_bytes: self.retained.memory(),
         }
@@ -315,9 +324,35 @@ impl Service for Mqtt {
         self.counters.named().into_iter().for_each(|(name, count)| tell(name, count));
     }
 
+    /// Large servers go through their sessions a piece at a time: what those take may be minutes old.
+    fn usage(&mut self, tell: &mut dyn FnMut(&'static str, u64)) {
+        let session_bytes = self.sessions.take_stock();
+        let usage = self.usage_with(session_bytes);
+        usage.named().into_iter().for_each(|(name, amount)| tell(name, amount));
+    }
+
     fn next_turn(&self) -> Option<Instant> {
         let is_asking = !self.calls.is_empty() || !self.evictions.is_empty();
         if is_asking { Some(self.now) } else { self.sessions.first_due() }
+    }
+
+    /// Between packets: not while the rest of one waits for room.
+    fn takes_pushes(&self, _: u8, state: &ServiceState) -> bool {
+        let State { stage, blocked, .. } = State::load(state);
+        matches!(stage, Stage::Connected(_)) && !blocked
+    }
+
+    fn on_publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        _: Option<u8>,
+        topic: &str,
+        message: &[u8],
+    ) -> Result<Published, Unpublished> {
+        self.begin(turn.now());
+        let published = self.publish_unasked(topic, message);
+        self.call(None, |to| turn.invite(to));
+        published
     }
 
     /// Does what is due without any connection having something to do with it: wills that waited,
@@ -372,34 +407,6 @@ impl Setup {
             session_expiry_s_max: self.session_expiry_s_max.unwrap_or(session_expiry_s_max),
             ..Policy::default()
         }
-    }
-}
-
-/// What a server keeps. Messages are counted once, however many clients they wait for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Usage {
-    /// Sessions, with and without a connection.
-    pub sessions: usize,
-    /// Subscriptions of all sessions.
-    pub subscriptions: u32,
-    /// Retained messages.
-    pub retained: usize,
-    /// Messages that wait for a client, each counted for each client.
-    pub queued: u32,
-    /// All messages that are kept, in bytes.
-    pub message_bytes: usize,
-    /// The sessions with what waits for them, in bytes, without the messages.
-    pub session_bytes: usize,
-    /// The subscriptions with their filters, in bytes.
-    pub subscription_bytes: usize,
-    /// The retained messages with their topics, in bytes.
-    pub retained_bytes: usize,
-}
-
-impl Usage {
-    /// What sessions and subscriptions take for each session, in bytes.
-    pub fn bytes_per_session(&self) -> usize {
-        (self.session_bytes + self.subscription_bytes).checked_div(self.sessions).unwrap_or(0)
     }
 }
 

@@ -1,14 +1,17 @@
 //! Messages to clients: whom they go to, how they wait, and how they leave.
 
 use super::Mqtt;
+use super::codec::property::Properties;
 use super::codec::publish::{Delivery, SUBSCRIPTION_IDENTIFIERS_MAX};
 use super::counters::Counters;
-use super::message::Message;
+use super::message::{Content, Message};
 use super::policy::Policy;
 use super::session::{Extra, Identifiers, Inflight, Parcel};
 use super::state::State;
+use super::topic;
 use crate::service::Context;
 use crate::service::mqtt::codec::Version;
+use crate::service::unasked::{Published, Unpublished};
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,10 +50,46 @@ impl Mqtt {
         !targets.is_empty()
     }
 
-    /// Has `message` wait for each of the sessions found. Of subscriptions of one session that overlap
+    /// Publishes `payload` to `topic` with QoS 0, for an operator or another thread.
+    pub(super) fn publish_unasked(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+    ) -> Result<Published, Unpublished> {
+        if !topic::is_name(topic) || topic::is_reserved(topic) || topic.contains('\0') {
+            return Err(Unpublished::BadTopic);
+        }
+        // Every client has an identifier.
+        let nobody = self.sessions.hash("");
+        let content = Content {
+            topic,
+            properties: Properties::default().forwarded(),
+            payload,
+            qos: 0,
+            retain: false,
+            expiry_s: None,
+            publisher: nobody,
+        };
+        // As of what clients publish: the fixed header, and the length of the topic.
+        let is_long = topic.len() + payload.len() + 7 > self.policy.packet_len_max as usize;
+        if is_long || topic.len() > usize::from(u16::MAX) || !self.has_room_for(content.len()) {
+            self.counters.refused_messages += 1;
+            return Err(Unpublished::Full);
+        }
+        self.counters.published += 1;
+        if !self.find_targets(topic, nobody) {
+            return Ok(Published::default());
+        }
+        let message = Message::keep(&content, self.now, &self.account);
+        Ok(self.route(&message))
+    }
+
+    /// Has `message` wait for each of the sessions found, and returns for how many it does;
+    /// those that have no connection and get it with QoS 0 are not counted. Of subscriptions of one session that overlap
     /// it gets one copy, with the greatest quality of service (MQTT-3.3.4-2; 3.1.1: MQTT-3.3.5-1) and all
     /// their identifiers (MQTT-3.3.4-3, -4), as far as one packet holds them.
-    pub(super) fn route(&mut self, message: &Arc<Message>) {
+    pub(super) fn route(&mut self, message: &Arc<Message>) -> Published {
+        let mut published = Published::default();
         let targets = core::mem::take(&mut self.targets);
         for of_session in targets.chunk_by(|a, b| a.session == b.session) {
             for part in of_session.chunks(SUBSCRIPTION_IDENTIFIERS_MAX) {
@@ -70,10 +109,16 @@ impl Mqtt {
                     retain: message.retain && as_published,
                     identifiers: Identifiers::new(&identifiers[..len]),
                 };
-                self.enqueue(part[0].session, parcel);
+                let session = part[0].session;
+                let waits = parcel.qos > 0 || self.sessions[session].conn.is_some();
+                match self.enqueue(session, parcel) {
+                    true => published.queued += u32::from(waits),
+                    false => published.full += 1,
+                }
             }
         }
         self.targets = targets;
+        published
     }
 
     /// Has `parcel` wait for session `at`. Without a connection only what has QoS 1 waits

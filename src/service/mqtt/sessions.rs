@@ -21,6 +21,20 @@ pub(super) struct Sessions {
     due: BTreeSet<(Instant, u32)>,
     len_max: u32,
     hasher: SipHasher13,
+    stock: Stock,
+}
+
+/// How many sessions are looked at in one call for what they take.
+const STOCK_PIECE: usize = 4_096;
+
+/// What the sessions take, added up a piece at a time.
+#[derive(Clone, Copy, Default)]
+struct Stock {
+    /// The session that is next, and what those before it take, in bytes.
+    next: usize,
+    sum: usize,
+    /// What all took the last time.
+    newest: usize,
 }
 
 impl Sessions {
@@ -33,6 +47,7 @@ impl Sessions {
             due: BTreeSet::new(),
             len_max,
             hasher: SipHasher13::new_with_key(&secret.0),
+            stock: Stock::default(),
         }
     }
 
@@ -141,13 +156,34 @@ impl Sessions {
 
     /// The memory that they take, in bytes, without their messages and but for what the heap adds.
     pub(super) fn memory(&self) -> usize {
-        let each = self.entries.iter().flatten().map(Session::memory).sum::<usize>();
+        self.tables_memory() + memory_of(&self.entries)
+    }
+
+    /// The same, as far as it was gone through: another piece of the sessions is in each call.
+    pub(super) fn take_stock(&mut self) -> usize {
+        let Stock { next, sum, .. } = self.stock;
+        let rest = self.entries.get(next..).unwrap_or_default();
+        let piece = &rest[..rest.len().min(STOCK_PIECE)];
+        let sum = sum + memory_of(piece);
+        if piece.len() == rest.len() {
+            self.stock = Stock { next: 0, sum: 0, newest: sum };
+        } else {
+            self.stock = Stock { next: next + piece.len(), sum, ..self.stock };
+        }
+        self.tables_memory() + self.stock.newest
+    }
+
+    fn tables_memory(&self) -> usize {
         self.entries.capacity() * size_of::<Option<Session>>()
             + self.free.capacity() * size_of::<u32>()
             + self.by_client_id.allocation_size()
             + self.due.len() * size_of::<(Instant, u32)>()
-            + each
     }
+}
+
+/// What `sessions` take besides their own entries.
+fn memory_of(sessions: &[Option<Session>]) -> usize {
+    sessions.iter().flatten().map(Session::memory).sum()
 }
 
 impl core::ops::Index<u32> for Sessions {
@@ -161,5 +197,28 @@ impl core::ops::Index<u32> for Sessions {
 impl core::ops::IndexMut<u32> for Sessions {
     fn index_mut(&mut self, at: u32) -> &mut Session {
         self.entries[at as usize].as_mut().expect("a session")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::mqtt::codec::Version;
+
+    #[test]
+    fn stock_is_taken_a_piece_at_a_time_and_comes_to_all_of_it() {
+        let mut sessions = Sessions::new(20_000, Secret([1; 16]));
+        assert_eq!(sessions.take_stock(), sessions.memory());
+        let count = 2 * STOCK_PIECE + 1;
+        for n in 0..count {
+            let session = Session::new(&format!("client-{n}"), Version::V5);
+            sessions.insert(session).expect("there is room");
+        }
+        let tables = sessions.tables_memory();
+        let taken = [(); 3].map(|()| sessions.take_stock());
+        assert_eq!(taken, [tables, tables, sessions.memory()]);
+        sessions.remove(7);
+        let taken = [(); 3].map(|()| sessions.take_stock());
+        assert_eq!(taken.map(|bytes| bytes == sessions.memory()), [false, false, true]);
     }
 }

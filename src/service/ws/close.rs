@@ -2,6 +2,15 @@
 
 use super::frame::{HEADER_LEN_MAX, Header, Opcode};
 
+/// The purpose of the connection is fulfilled.
+pub const NORMAL: u16 = 1000;
+
+/// Whether a close with `code`, or with none, says that nothing went wrong: done, going away, restarting,
+/// or too busy.
+pub fn is_orderly(code: Option<u16>) -> bool {
+    matches!(code, None | Some(NORMAL | 1001 | 1012 | 1013))
+}
+
 /// The status codes that this server sends of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]

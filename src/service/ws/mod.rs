@@ -433,6 +433,10 @@ impl Service for WebSocket {
         self.counts.named().for_each(|(name, count)| tell(name, count));
     }
 
+    fn usage(&mut self, tell: &mut dyn FnMut(&'static str, u64)) {
+        tell("ws_messages", self.messages() as u64);
+    }
+
     /// When the connection is open, and no message is being sent back that has not ended (section 5.4:
     /// the fragments of messages are not interleaved).
     fn takes_pushes(&self, _: u8, state: &ServiceState) -> bool {

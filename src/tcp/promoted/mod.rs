@@ -205,6 +205,11 @@ impl Promoted {
         self.queued.after(self.snd_nxt())
     }
 
+    /// The number after the last byte that was queued.
+    pub fn end(&self) -> SeqNumber {
+        self.queued
+    }
+
     /// Closes this host's direction after what is queued.
     pub fn close(&mut self) {
         self.socket_mut().close();

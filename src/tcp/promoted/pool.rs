@@ -2,12 +2,18 @@
 
 use super::device::Transmit;
 use super::{Arrival, Handover, Promoted};
+use crate::conn::delivery::Pusher;
 use crate::conn::record::NONE;
 use crate::conn::wheel::{Links, Timers};
 use crate::time::{Instant, Tick};
+use crate::wire::seq::SeqNumber;
+use std::collections::VecDeque;
 
 /// The fewest bytes that a buffer holds: more than one flight and one segment.
 pub const BUFFER_MIN: u16 = 4096;
+
+/// How much of what services push is queued on one connection at once: more waits.
+pub const PUSHED_MAX: usize = 64;
 
 /// A place of the pool.
 pub struct Entry {
@@ -29,6 +35,8 @@ pub struct Entry {
     pub owes_ack: bool,
     /// Whether the service waits for room, to send more.
     pub wants_room: bool,
+    /// What services have pushed that is queued, and the number after the last byte of each.
+    pub pushed: VecDeque<(SeqNumber, Pusher)>,
     links: Links,
 }
 
@@ -47,6 +55,21 @@ impl Entry {
     pub fn close(&mut self, now: Instant) {
         self.begin(now);
         self.promoted.close();
+    }
+
+    /// Forgets what was pushed and is acknowledged. Returns whether there is room to note more.
+    pub fn has_room_for_pushed(&mut self) -> bool {
+        let una = self.promoted.snd_una();
+        while self.pushed.front().is_some_and(|(end, _)| !end.after(una)) {
+            self.pushed.pop_front();
+        }
+        self.pushed.len() < PUSHED_MAX
+    }
+
+    /// Notes that `pusher` has pushed what is last in the queue; there must be room.
+    pub fn note_pushed(&mut self, pusher: Pusher) {
+        debug_assert!(self.pushed.len() < PUSHED_MAX);
+        self.pushed.push_back((self.promoted.end(), pusher));
     }
 
     /// Something is to be queued: if nothing was, the time that it takes counts from now.
@@ -81,6 +104,7 @@ impl Pool {
             is_due: false,
             owes_ack: false,
             wants_room: false,
+            pushed: VecDeque::with_capacity(PUSHED_MAX),
             links: Links::UNLINKED,
         };
         Pool {
@@ -93,7 +117,8 @@ impl Pool {
 
     /// The memory of one promoted connection, in bytes, for [`Pool::new`] with these arguments.
     pub fn bytes_each(buffer: u16, mtu: u16) -> usize {
-        size_of::<Entry>() + 2 * usize::from(buffer.max(BUFFER_MIN)) + usize::from(mtu)
+        let pushed = PUSHED_MAX * size_of::<(SeqNumber, Pusher)>();
+        size_of::<Entry>() + pushed + 2 * usize::from(buffer.max(BUFFER_MIN)) + usize::from(mtu)
     }
 
     /// How many connections there is room for.
@@ -143,6 +168,7 @@ impl Pool {
     pub fn remove(&mut self, index: u32) {
         let entry = &mut self.entries[index as usize];
         debug_assert!(!entry.links.is_linked());
+        entry.pushed.clear();
         (entry.conn, entry.is_due) = (NONE, false);
         self.free.push(index);
     }

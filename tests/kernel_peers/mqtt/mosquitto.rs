@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use super::ARGS;
 use crate::client::noise;
 use crate::network::{Network, SERVER_INTERFACE};
+use crate::push::Control;
 use crate::refusals::assert_refused;
 use crate::server::{Server, TENMIL};
 
@@ -164,5 +165,35 @@ fn what_is_not_served_is_refused_by_code() {
     assert!(said.contains("DISCONNECT (158)"), "{said}");
     let (is_fine, said) = run("mosquitto_pub -d -h 10.77.0.1 -V mqttv31 -t a -m x");
     assert!(!is_fine && said.contains("protocol"), "{said}");
+    server.stop();
+}
+
+#[test]
+fn an_operator_publishes_and_mosquitto_hears_it() {
+    let test = "an_operator_publishes_and_mosquitto_hears_it";
+    let Some(network) = Network::make(test, TOOLS) else { return };
+    let control = Control::make();
+    let mut server = Server::start_with(&network, &[ARGS, &control.arg()].concat());
+    let mut clients = ["mqttv311", "mqttv5"]
+        .map(|version| Subscriber::start(&network, version, "-t news/# -q 1"));
+    let listener = "mqtt://10.77.0.1:1883";
+    for address in [&[][..], &["--listener", listener]] {
+        let args = [&["broadcast", "--topic", "news/today"], address, &["rain"]].concat();
+        let (code, stdout, stderr) = control.tenmil(&args, b"");
+        assert_eq!((code, stderr.as_str()), (Some(0), ""));
+        assert!(stdout.starts_with("sent 0, queued 2, full 0, gone 0, in "), "{stdout}");
+        for client in &mut clients {
+            assert_eq!(client.messages(1), ["news/today 0 0 rain"]);
+        }
+    }
+    let keeps = server.settled().keeps;
+    assert_eq!((keeps["mqtt_sessions"], keeps["mqtt_subscriptions"]), (2, 2), "{keeps:?}");
+    assert!(keeps["mqtt_bytes_per_session"] > 0 && keeps["mqtt_subscription_bytes"] > 0);
+    control.refuses(&["broadcast", "rain"], "broadcast it with a topic (--topic)");
+    control
+        .refuses(&["broadcast", "--topic", "news/#", "rain"], "a topic to publish to is not empty");
+    let push = ["push", "--listener", listener, "--peer", "10.77.0.2:40000", "rain"];
+    control.refuses(&push, "mqtt's clients get what they have subscribed to");
+    drop(clients);
     server.stop();
 }

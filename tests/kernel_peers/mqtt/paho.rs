@@ -2,10 +2,8 @@
 
 use super::ARGS;
 use crate::network::Network;
+use crate::python::PYTHON;
 use crate::server::Server;
-
-/// The Python that Debian's packages are for, whichever other one is in the path.
-const PYTHON: &str = "/usr/bin/python3";
 
 #[test]
 fn paho_talks_to_itself_in_both_versions() {

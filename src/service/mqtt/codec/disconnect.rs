@@ -6,6 +6,9 @@ use super::reader::Reader;
 use super::writer::Writer;
 use super::{Reason, Version};
 
+/// That of a client which has nothing more to say, in both versions.
+pub const DISCONNECT: [u8; 2] = [0xe0, 0];
+
 /// The last packet of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disconnect {

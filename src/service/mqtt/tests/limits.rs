@@ -116,6 +116,11 @@ fn an_idle_client_takes_little() {
     let usage = world.mqtt.usage();
     assert_eq!((usage.sessions, usage.subscriptions), (1_000, 1_000));
     println!("{} bytes a session", usage.bytes_per_session());
+    let mut told = std::collections::BTreeMap::new();
+    Service::usage(&mut world.mqtt, &mut |name, amount| {
+        told.insert(name, amount);
+    });
+    assert_eq!(told, usage.named().into_iter().collect(), "in one piece");
     assert!(usage.bytes_per_session() < 320, "{}", usage.bytes_per_session());
     for peer in 0..1_000 {
         world.lose(peer);

@@ -165,6 +165,15 @@ impl World {
         self.offer(invitations);
     }
 
+    /// Something is published by nobody of the clients.
+    fn publish(&mut self, topic: &str, text: &str) -> Result<Published, Unpublished> {
+        let mut invitations = Invitations::new();
+        let turn = &mut Turn { now: self.now, invitations: &mut invitations };
+        let published = self.mqtt.on_publish(turn, None, topic, text.as_bytes());
+        self.offer(invitations);
+        published
+    }
+
     fn offer(&mut self, mut invitations: Invitations) {
         while let Some(to) = invitations.pop() {
             if let Some(at) = self.peers.iter().position(|peer| peer.id == to)

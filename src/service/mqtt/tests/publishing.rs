@@ -190,3 +190,48 @@ fn a_message_too_long_for_a_client_is_not_sent_to_it() {
     assert_eq!(world.take(subscriber), publish(V5, "a", "short"));
     assert_eq!(world.mqtt.counters().dropped_too_large, 1);
 }
+
+#[test]
+fn what_nobody_of_the_clients_publishes_reaches_those_who_subscribed_and_are_there() {
+    let mut world = World::new();
+    let there = [V311, V5].map(|version| {
+        let peer = world.connect(&Hello::new(version, &format!("{version:?}")).bytes());
+        world.send(peer, &subscribe(version, "news/#", 1));
+        world.take(peer);
+        peer
+    });
+    let away = world.connect(&Hello::persistent(V311, "away").bytes());
+    world.send(away, &subscribe(V311, "#", 1));
+    world.take(away);
+    world.lose(away);
+    let other = world.connect(&Hello::new(V311, "other").bytes());
+    let published = world.publish("news/today", "rain");
+    assert_eq!(published, Ok(Published { queued: 2, full: 0 }), "QoS 0 waits for nobody");
+    for (peer, version) in there.into_iter().zip([V311, V5]) {
+        assert_eq!(world.take(peer), publish(version, "news/today", "rain"));
+    }
+    assert_eq!(world.take(other), b"");
+    assert_eq!(world.publish("nobody/cares", "x"), Ok(Published::default()));
+    for topic in ["", "news/+", "news/#", "$SYS/news", "a\0"] {
+        assert_eq!(world.publish(topic, "x"), Err(Unpublished::BadTopic), "{topic:?}");
+    }
+    let long = "x".repeat(65_535);
+    assert_eq!(world.publish("news/long", &long), Err(Unpublished::Full));
+    world.check();
+}
+
+#[test]
+fn raw_pushes_wait_for_the_end_of_a_packet() {
+    let (mut world, publisher, subscriber) = pair(V311, V311);
+    let takes = |world: &World, peer: usize| world.mqtt.takes_pushes(0, &world.peers[peer].state);
+    let new = world.open();
+    assert!(!takes(&world, new), "before its CONNECT");
+    assert!(takes(&world, subscriber));
+    world.peers[subscriber].room = 100;
+    world.send(publisher, &publish(V311, "a", &"x".repeat(300)));
+    assert!(!takes(&world, subscriber), "a part of it is sent");
+    world.take(subscriber);
+    assert!(takes(&world, subscriber));
+    world.send(subscriber, b"\xe0\x00");
+    assert!(!takes(&world, subscriber), "after its DISCONNECT");
+}
