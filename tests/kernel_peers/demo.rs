@@ -175,7 +175,7 @@ pub(crate) fn whole(value: &Value) -> u64 {
 }
 
 #[track_caller]
-fn assert_keys(summary: &Value, part: &str, keys: &str) {
+pub(crate) fn assert_keys(summary: &Value, part: &str, keys: &str) {
     let value = if part.is_empty() { summary } else { &summary[part] };
     let found: BTreeSet<&str> =
         value.as_object().expect("an object").keys().map(String::as_str).collect();

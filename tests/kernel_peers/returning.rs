@@ -19,7 +19,7 @@ use tenmil::shard::host::Host;
 use tenmil::time::Duration;
 
 use crate::capture::TempDir;
-use crate::demo::whole;
+use crate::demo::{assert_keys, whole};
 use crate::load::{ECHO, Ended, Load, start_python};
 use crate::network::{CLIENT_INTERFACE, Network, succeed, wait_for};
 use crate::server::Server;
@@ -80,6 +80,9 @@ fn all_back(ended: &Ended) -> &Map<String, Value> {
     let all = ["requested", "established", "failed"].map(count);
     assert_eq!(all, [CLIENTS as u64, CLIENTS as u64, 0], "{summary}");
     assert_eq!(whole(&summary["heartbeats"]["wrong"]), 0, "{summary}");
+    let keys = "retries reconnects failed_by lost_by missed outages outage_seconds_max \
+                retries_by_second latency_us answered";
+    assert_keys(summary, "reconnects", keys);
     let returns = summary["reconnects"].as_object().expect("they come back");
     assert!(whole(&returns["reconnects"]) >= CLIENTS as u64, "{summary}");
     assert!(whole(&returns["retries"]) >= whole(&returns["reconnects"]), "{summary}");
