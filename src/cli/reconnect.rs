@@ -14,7 +14,8 @@ const BASE_MIN: Duration = Duration::from_millis(1);
 pub(super) struct Args {
     /// Open connections again that fail or end, until the run is over: after a time that is drawn from a
     /// window, which doubles each time. They are then counted apart from those that failed, and the run
-    /// is right if all are open when the hold ends.
+    /// is right if all are open when the hold ends. Where no server ever comes they are tried until
+    /// --duration is over, or for ever without one.
     #[arg(long, conflicts_with = "churn")]
     reconnect: bool,
 
