@@ -27,18 +27,21 @@ pub(super) struct Sweep {
     /// How many slots were passed in this period, and the slot that is next.
     passed: u64,
     next: u64,
-    /// How many heartbeats were answered when late ones last waited for answers, and since when.
-    held: (u64, Instant),
+    /// When the next heartbeat that is late may be sent, where those do not wait for answers.
+    catch_up_at: Instant,
 }
 
-/// How long late heartbeats wait for an answer where none may come.
-const ANSWER_WAIT: Duration = Duration::from_secs(1);
+/// How much faster than at their own pace heartbeats are caught up with where answers may never come.
+const CATCH_UP: u64 = 2;
+
+/// The catching up that a round may have missed.
+const CATCH_UP_BURST: Duration = Duration::from_millis(10);
 
 impl Sweep {
     /// Over `slots` slots one after the other, from `began` on.
     pub(super) fn new(period: Duration, slots: u64, began: Instant) -> Sweep {
-        let held = (0, Instant::ZERO);
-        Sweep { period, began, slots: slots.max(1), stride: 1, passed: 0, next: 0, held }
+        let (slots, catch_up_at) = (slots.max(1), Instant::ZERO);
+        Sweep { period, began, slots, stride: 1, passed: 0, next: 0, catch_up_at }
     }
 
     /// The same for slots of which only some are in use, neighbours: these too are spread evenly. From one
@@ -58,7 +61,8 @@ impl Sweep {
 
     /// Sends the heartbeats due before `end`, and by now. Late ones are caught up with while no more
     /// than `late_max` answers are awaited: sent all at once they would overflow the rings. A connection
-    /// that has missed `misses` in a row is given up, where that is given.
+    /// that has missed `misses` in a row is given up, where that is given; past `late_max`, late ones then go
+    /// on at twice their pace.
     pub(super) fn beat<L: Link>(
         &mut self,
         end: Option<Instant>,
@@ -73,7 +77,8 @@ impl Sweep {
                 return;
             }
             let is_late = round.now.since(due) > LATE;
-            if is_late && round.counted().awaited >= late_max && self.waits(misses, round) {
+            let waits = is_late && round.counted().awaited >= late_max;
+            if waits && (misses.is_none() || !self.catches_up(round.now)) {
                 return;
             }
             match self.send(due, misses, round, outcome) {
@@ -86,14 +91,17 @@ impl Sweep {
         }
     }
 
-    /// Whether late heartbeats wait for answers. Where servers are lost, nobody may be left to answer,
-    /// and to find that out the heartbeats go on.
-    fn waits<L: Link>(&mut self, misses: Option<u8>, round: &Round<'_, L>) -> bool {
-        let answered = round.counted().answered;
-        if answered != self.held.0 || misses.is_none() {
-            self.held = (answered, round.now);
+    /// Whether the next heartbeat, which is late, may be sent though answers are awaited. Where servers are
+    /// lost, nobody may be left to give them, and who waited for that would never find it out.
+    fn catches_up(&mut self, now: Instant) -> bool {
+        let each = share(self.period, 1, CATCH_UP * self.slots);
+        // Time that went by unused is not made up for, but for a little.
+        let at = self.catch_up_at.max(Instant::ZERO + now.since(Instant::ZERO + CATCH_UP_BURST));
+        let may = at <= now;
+        if may {
+            self.catch_up_at = at + each;
         }
-        round.now.since(self.held.1) < ANSWER_WAIT
+        may
     }
 
     /// The heartbeat of the next slot is missed.
@@ -197,6 +205,28 @@ mod tests {
             2_500_000_000,
         ];
         assert!(due.iter().zip(expected).all(|(due, at)| due.abs_diff(at) <= 1), "{due:?}");
+    }
+
+    #[test]
+    fn whoever_catches_up_without_answers_does_so_at_twice_the_pace() {
+        // A thousand a second; it looks every 20 ms, so half of its time goes by unused.
+        let mut sweep = Sweep::new(SECOND, 1_000, Instant::ZERO);
+        let mut sent_in = |rounds: u64, each: u64| {
+            (1..=rounds).fold(0, |sent, round| {
+                let now = Instant::from_millis(60_000 + round * each);
+                sent + std::iter::from_fn(|| sweep.catches_up(now).then_some(())).count()
+            })
+        };
+        assert_eq!(sent_in(50, 20), 50 * 21);
+        // After that, every millisecond of the next second.
+        sweep.catch_up_at = Instant::ZERO;
+        let mut sent = 0;
+        for ms in 0..1_000 {
+            while sweep.catches_up(Instant::from_millis(90_000 + ms)) {
+                sent += 1;
+            }
+        }
+        assert_eq!(sent, 21 + 999 * 2, "what a little time holds, and then two in each");
     }
 
     #[test]
