@@ -6,7 +6,7 @@
 
 use super::host::{Host, Room};
 use super::network::{Network, seen_by};
-use super::scenario::{CLIENT_MAC, Mode, SERVER_MAC, own, pick};
+use super::scenario::{CLIENT_MAC, Mode, SERVER_MAC, faults, own, pick};
 use super::services::{CLIENT, SERVER, address};
 use super::talk::below;
 use crate::conn::broadcast::{Audience, Progress};
@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::Listener;
 use crate::frame::Frame;
-use crate::link::faults::{Chance, Faults, Random};
+use crate::link::faults::Random;
 use crate::link::memory::MemoryLink;
 use crate::service::{Context, Service, ServiceState};
 use crate::tcp::CloseReason;
@@ -165,15 +165,7 @@ impl Pushing {
     fn new(seed: u64, mode: Mode) -> Pushing {
         let mut random = Random::new(seed);
         let start = Instant::from_millis(1_000);
-        let percent = |random: &mut Random, most: u64| {
-            Chance::percent(u32::try_from(random.below(most)).expect("a percentage"))
-        };
-        let faults = Faults {
-            loss: percent(&mut random, 16),
-            duplicate: percent(&mut random, 11),
-            reorder: percent(&mut random, 21),
-            corrupt: percent(&mut random, 3),
-        };
+        let faults = faults(&mut random, [16, 11, 21, 3]);
         let jitter = Duration::from_millis(pick(&mut random, [0, 0, 5, 100]));
         let mut server = config(1, mode, &mut random);
         server.flights_max = pick(&mut random, [3, 8, 64]);

@@ -84,12 +84,10 @@ impl Scenario {
         let start = Instant::from_nanos(start);
         let heals_at = start + BAD_FOR;
         let is_perfect = random.below(10) == 0;
-        let mut up_to = |percent| match is_perfect {
-            true => Chance::default(),
-            false => Chance::percent(u32::try_from(random.below(percent)).expect("a percentage")),
+        let faults = match is_perfect {
+            true => Faults::default(),
+            false => faults(random, [16, 16, 31, 6]),
         };
-        let faults =
-            Faults { loss: up_to(16), duplicate: up_to(16), reorder: up_to(31), corrupt: up_to(6) };
         let jitter = Duration::from_millis(match is_perfect {
             true => 0,
             false => pick(random, [0, 0, 5, 100, 2_000]),
@@ -162,6 +160,13 @@ const BUFFERS: [usize; 5] = [64, 700, 4_096, 65_535, 200_000];
 
 pub(super) fn pick<T: Copy, const N: usize>(random: &mut Random, choices: [T; N]) -> T {
     choices[below(random, N)]
+}
+
+/// Losses, duplicates, reorderings and corruptions in less than these percentages.
+pub(super) fn faults(random: &mut Random, below: [u64; 4]) -> Faults {
+    let [loss, duplicate, reorder, corrupt] =
+        below.map(|most| Chance::percent(u32::try_from(random.below(most)).expect("a percentage")));
+    Faults { loss, duplicate, reorder, corrupt }
 }
 
 fn room(random: &mut Random) -> Room {

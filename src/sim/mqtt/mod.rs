@@ -11,7 +11,7 @@ mod client;
 
 use super::host::{Host, Room};
 use super::network::{Network, seen_by};
-use super::scenario::{CLIENT_MAC, Mode, SERVER_MAC, own, pick};
+use super::scenario::{CLIENT_MAC, Mode, SERVER_MAC, faults, own, pick};
 use super::services::{CLIENT, SERVER, address};
 use super::talk::below;
 use crate::conn::slab::ConnId;
@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::locals::Listener;
 use crate::frame::Frame as LinkFrame;
-use crate::link::faults::{Chance, Faults, Random};
+use crate::link::faults::Random;
 use crate::link::memory::MemoryLink;
 use crate::service::mqtt::Mqtt;
 use crate::service::mqtt::codec::frame;
@@ -117,15 +117,7 @@ impl Broker {
     fn new(seed: u64, mode: Mode) -> Broker {
         let mut random = Random::new(seed);
         let start = Instant::from_millis(1_000);
-        let percent = |random: &mut Random, most: u64| {
-            Chance::percent(u32::try_from(random.below(most)).expect("a percentage"))
-        };
-        let faults = Faults {
-            loss: percent(&mut random, 13),
-            duplicate: percent(&mut random, 11),
-            reorder: percent(&mut random, 21),
-            corrupt: percent(&mut random, 3),
-        };
+        let faults = faults(&mut random, [13, 11, 21, 3]);
         let jitter = Duration::from_millis(pick(&mut random, [0, 0, 5, 100]));
         let mut server = config(1, mode, &mut random);
         let endpoint = Endpoint { addr: address(SERVER, true), port: PORT };
