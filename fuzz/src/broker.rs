@@ -42,6 +42,8 @@ const STRICT: Policy = Policy {
     inflight_max: INFLIGHT_MAX,
     queue_max: 8,
     queues_max: 14,
+    at_once_max: 2,
+    wide_max: 3,
     retained_max: 4,
     retained_bytes_max: 6_000,
     message_bytes_max: 12_000,

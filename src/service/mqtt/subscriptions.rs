@@ -128,6 +128,7 @@ impl Subscriptions {
             self.entries[next_of_node as usize].prev_of_node = at;
         }
         self.filters.set_value(node, at);
+        self.filters.set_count(node, self.filters.count(node) + 1);
         *list = SessionList { first: at, len: list.len + 1, bytes };
         self.len += 1;
         Ok(false)
@@ -165,8 +166,44 @@ impl Subscriptions {
     /// Calls `found` for each subscription whose filter matches `name`. Returns how many filters did: a
     /// session is found once for each.
     pub(super) fn matching(&self, name: &str, mut found: impl FnMut(&Subscription)) -> usize {
+        let mut filters = 0;
+        self.filters_matching(name, |node| {
+            filters += 1;
+            let mut at = self.filters.value(node);
+            while at != NONE {
+                let entry = &self.entries[at as usize];
+                found(&entry.subscription);
+                at = entry.next_of_node;
+            }
+        });
+        filters
+    }
+
+    /// How many subscriptions have a filter that matches `name`.
+    pub(super) fn count(&self, name: &str) -> u32 {
+        let mut count: u32 = 0;
+        self.filters_matching(name, |node| count = count.saturating_add(self.filters.count(node)));
+        count
+    }
+
+    /// Has the filters that match `name` in `filters`, sorted.
+    pub(super) fn filters_of(&self, name: &str, filters: &mut Vec<u32>) {
+        filters.clear();
+        self.filters_matching(name, |node| filters.push(node));
+        filters.sort_unstable();
+    }
+
+    /// The subscriptions in `list`, each with its filter.
+    pub(super) fn of(&self, list: SessionList) -> impl Iterator<Item = (u32, &Subscription)> {
+        let some = |at: u32| (at != NONE).then(|| &self.entries[at as usize]);
+        core::iter::successors(some(list.first), move |entry| some(entry.next_of_session))
+            .map(|entry| (entry.node, &entry.subscription))
+    }
+
+    /// Calls `found` for each filter that matches `name` and that somebody has subscribed to.
+    fn filters_matching(&self, name: &str, mut found: impl FnMut(u32)) {
         let wildcards = !topic::is_reserved(name);
-        self.matching_below(ROOT, topic::levels(name), wildcards, &mut found)
+        self.matching_below(ROOT, topic::levels(name), wildcards, &mut found);
     }
 
     fn matching_below(
@@ -174,32 +211,24 @@ impl Subscriptions {
         node: u32,
         mut levels: core::str::Split<'_, char>,
         wildcards: bool,
-        found: &mut impl FnMut(&Subscription),
-    ) -> usize {
-        let mut filters = 0;
+        found: &mut impl FnMut(u32),
+    ) {
+        let mut found_at = |node: u32| {
+            if self.filters.value(node) != NONE {
+                found(node);
+            }
+        };
         if wildcards && let Some(rest) = self.filters.child(node, ANY_REST) {
             // It stands for no further level too.
-            filters += self.found_at(rest, found);
+            found_at(rest);
         }
-        let Some(level) = levels.next() else { return filters + self.found_at(node, found) };
+        let Some(level) = levels.next() else { return found_at(node) };
         if let Some(child) = self.filters.child(node, level) {
-            filters += self.matching_below(child, levels.clone(), true, found);
+            self.matching_below(child, levels.clone(), true, found);
         }
         if wildcards && let Some(child) = self.filters.child(node, ANY_LEVEL) {
-            filters += self.matching_below(child, levels, true, found);
+            self.matching_below(child, levels, true, found);
         }
-        filters
-    }
-
-    fn found_at(&self, node: u32, found: &mut impl FnMut(&Subscription)) -> usize {
-        let first = self.filters.value(node);
-        let mut at = first;
-        while at != NONE {
-            let entry = &self.entries[at as usize];
-            found(&entry.subscription);
-            at = entry.next_of_node;
-        }
-        usize::from(first != NONE)
     }
 
     /// The entry of `session`, which has `list`, at `node`. It is looked for in both of its lists at once,
@@ -243,6 +272,7 @@ impl Subscriptions {
         if next_of_node != NONE {
             self.entries[next_of_node as usize].prev_of_node = prev_of_node;
         }
+        self.filters.set_count(node, self.filters.count(node) - 1);
         self.filters.prune(node);
         self.entries[at as usize].next_of_session = self.free;
         self.free = at;
