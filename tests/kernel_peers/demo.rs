@@ -255,8 +255,8 @@ fn a_broadcast_of_the_demo_reaches_every_client_and_its_heartbeats_go_on() {
         assert!(stdout.contains("1000 received, 200000 bytes"), "{stdout}");
         let json = fs::read_to_string(&path).expect("written");
         let mut summary: Value = serde_json::from_str(&json).expect("JSON");
-        let pushes = "received received_bytes seconds bytes sent not_sent server_seconds \
-                      server_memory_bytes latency_us";
+        let pushes = "received received_bytes different seconds until_seconds bytes sent not_sent \
+                      server_seconds server_memory_bytes latency_us";
         assert_keys(&summary, "pushes", pushes);
         let counts = ["received", "received_bytes", "bytes", "sent", "not_sent"];
         let counts = counts.map(|name| whole(&summary["pushes"][name]));
@@ -414,11 +414,27 @@ fn the_demo_shows_each_service() {
         let (code, stdout, stderr) = demo.wait();
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
         assert!(stdout.contains("300 received, 60000 bytes"), "{stdout}");
+        // More than go at once.
+        let many = ["--service", "mqtt", "--connections", "5000", "--hold", "3s"];
+        let topic = ["--subscribe", "news", "--broadcast", "200", "--link", link];
+        let (code, stdout, stderr) = Demo::start(&[&many[..], &topic].concat()).wait();
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+        assert!(stdout.contains("5000 received, 1000000 bytes"), "{stdout}");
     }
-    let demo = Demo::start(&["--service", "http", "--broadcast", "200"]);
-    let (code, _, stderr) = demo.wait();
-    assert_eq!(code, Some(2));
-    assert!(stderr.contains("--broadcast goes with line and ws"), "{stderr}");
+    for (words, why) in [
+        (
+            &["--service", "http", "--broadcast", "200"][..],
+            "--broadcast goes with line, ws and mqtt",
+        ),
+        (&["--service", "mqtt", "--broadcast", "200"], "give --subscribe TOPIC"),
+        (&["--service", "mqtt", "--broadcast", "200", "--subscribe", "a/#"], "without + and #"),
+        (&["--subscribe", "a"], "give --service mqtt"),
+        (&["--service", "mqtt", "--subscribe", ""], "a filter has 1 to 1024 bytes"),
+    ] {
+        let (code, _, stderr) = Demo::start(words).wait();
+        assert_eq!((code, stderr.lines().count()), (Some(2), 1), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+    }
     let demo = Demo::start(&["--service", "gopher"]);
     let (code, _, stderr) = demo.wait();
     assert_eq!((code, stderr.lines().count()), (Some(2), 1));

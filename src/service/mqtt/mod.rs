@@ -254,14 +254,14 @@ impl Mqtt {
         }
     }
 
-    /// Asks for the connections to be called that are to be, but `conn`: its call is under way.
-    fn call_others(&mut self, conn: &mut Context<'_>) {
-        let own = conn.id();
-        self.call(Some(own), |to| conn.invite(to));
+    /// Asks for the connections to be called that are to be. So may `conn` be, whose call is under way: a
+    /// heartbeat is answered without a look at what waits.
+    fn call_all(&mut self, conn: &mut Context<'_>) {
+        self.call(|to| conn.invite(to));
     }
 
     /// Asks for connections to be called, until `invite` refuses.
-    fn call(&mut self, own: Option<ConnId>, mut invite: impl FnMut(ConnId) -> bool) {
+    fn call(&mut self, mut invite: impl FnMut(ConnId) -> bool) {
         // Unless all are, which takes the engine a while.
         self.asks_at = self.now + CALLS_PAUSE;
         while let Some(&id) = self.evictions.front() {
@@ -274,7 +274,6 @@ impl Mqtt {
             if let Some(session) = self.sessions.get(at)
                 && session.is_called
                 && let Some(to) = session.conn
-                && own != Some(to)
                 && !invite(to)
             {
                 return;
@@ -289,7 +288,7 @@ impl Service for Mqtt {
     fn on_open(&mut self, conn: &mut Context<'_>) {
         self.begin(conn.now());
         conn.wake_after(self.policy.connect_timeout);
-        self.call_others(conn);
+        self.call_all(conn);
     }
 
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize {
@@ -305,7 +304,7 @@ impl Service for Mqtt {
                 }
             }
         }
-        self.call_others(conn);
+        self.call_all(conn);
         taken
     }
 
@@ -319,7 +318,7 @@ impl Service for Mqtt {
             },
             Stage::Ended => {}
         }
-        self.call_others(conn);
+        self.call_all(conn);
     }
 
     fn on_room(&mut self, conn: &mut Context<'_>) {
@@ -330,7 +329,7 @@ impl Service for Mqtt {
                 None => self.evict(conn),
             }
         }
-        self.call_others(conn);
+        self.call_all(conn);
     }
 
     fn on_peer_close(&mut self, conn: &mut Context<'_>) {
@@ -340,7 +339,7 @@ impl Service for Mqtt {
         }
         end_state(conn);
         conn.close();
-        self.call_others(conn);
+        self.call_all(conn);
     }
 
     fn on_close(&mut self, id: ConnId, _: u8, state: ServiceState, _: CloseReason) {
@@ -384,7 +383,7 @@ impl Service for Mqtt {
     ) -> Result<Published, Unpublished> {
         self.begin(turn.now());
         let published = self.publish_unasked(topic, message);
-        self.call(None, |to| turn.invite(to));
+        self.call(|to| turn.invite(to));
         published
     }
 
@@ -392,7 +391,7 @@ impl Service for Mqtt {
     /// sessions that end, calls that could not be asked for, and pieces of wide messages.
     fn on_turn(&mut self, turn: &mut Turn<'_>) {
         self.begin(turn.now());
-        self.call(None, |to| turn.invite(to));
+        self.call(|to| turn.invite(to));
         self.go_on_with_wide(turn);
     }
 }

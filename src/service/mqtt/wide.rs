@@ -73,7 +73,7 @@ impl Mqtt {
         let mut looks = LOOKS_MAX;
         while looks > 0 && self.calls.is_empty() && !self.wide.is_empty() {
             self.spread_piece(&mut looks);
-            self.call(None, |to| turn.invite(to));
+            self.call(|to| turn.invite(to));
         }
     }
 

@@ -18,8 +18,8 @@ fn a_message_reaches_twenty_thousand_subscribers_while_they_beat() {
         Server::start_with(&network, &[ARGS, &["--max-connections", "21000"]].concat());
     let count = SUBSCRIBERS.to_string();
     let to = ["--source", "10.77.16.0/24", "--target", "mqtt://10.77.0.1:1883"];
-    let what = ["--subscribe", "news/+", "--connections", &count, "--heartbeat", "10s"];
-    let load = Load::start(&network, "fanout", &[&to[..], &what, &["--hold", "20s"]].concat());
+    let what = ["--subscribe", "news/+", "--connections", &count, "--heartbeat", "5s"];
+    let load = Load::start(&network, "fanout", &[&to[..], &what, &["--hold", "5s"]].concat());
     server.wait_until("all subscribers", |status| {
         status.keeps.get("mqtt_subscriptions") == Some(&SUBSCRIBERS)
     });

@@ -102,6 +102,21 @@ fn it_waits_for_no_more_clients_than_can_be_called() {
     assert!((0..MANY).all(|peer| world.take(peer) == publish(version(peer), "all/1", "x")));
 }
 
+/// A client for which a message waited, and which could not be called yet, was forgotten when its heartbeat came:
+/// its own call was taken for the one that was due.
+#[test]
+fn a_heartbeat_is_not_taken_for_the_call_that_is_due() {
+    let (mut world, publisher) = crowd(Policy::default());
+    let id = world.peers[publisher].id;
+    let mut invitations = Invitations::new();
+    while invitations.push(id) {}
+    let turn = &mut Turn { now: world.now, invitations: &mut invitations };
+    let published = world.mqtt.on_publish(turn, None, "own/5", b"news");
+    assert_eq!(published, Ok(Published { queued: 1, full: 0 }));
+    let answers = [PINGRESP.to_vec(), publish(version(5), "own/5", "news")].concat();
+    assert_eq!(world.ask(5, &PINGREQ), answers);
+}
+
 #[test]
 fn past_the_limit_they_are_refused() {
     let (mut world, publisher) = crowd(Policy { wide_max: 2, ..Policy::default() });
