@@ -133,7 +133,7 @@ impl Flights {
         let short = room.first_chunk().filter(|_| len <= SHORT_LEN_MAX);
         let flight = Flight {
             conn,
-            len: if short.is_some() { len as u16 } else { 0 },
+            len: short.and_then(|_| u16::try_from(len).ok()).unwrap_or(0),
             fin: false,
             retries: 0,
             since,

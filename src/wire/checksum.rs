@@ -68,7 +68,6 @@ impl Sum {
     }
 
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
     fn folded(self) -> u16 {
         // Both halves added in both orders: the lower one's carry comes in at the upper one.
         let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
