@@ -47,7 +47,7 @@ pub enum CloseReason {
     /// The peer broke the rules of the service's protocol, or went past a limit of the service.
     ProtocolError,
     /// The connection gave way to another when a limit was reached: it had made no progress for a
-    /// while, and the other needed its flight.
+    /// while, and the other needed its flight, or its place among the promoted connections.
     Evicted,
     /// The peer refused the connection with a reset.
     Refused,
