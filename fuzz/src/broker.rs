@@ -42,6 +42,7 @@ const STRICT: Policy = Policy {
     inflight_max: INFLIGHT_MAX,
     queue_max: 8,
     queues_max: 14,
+    filter_shapes_max: 4,
     retained_max: 4,
     retained_bytes_max: 6_000,
     message_bytes_max: 12_000,

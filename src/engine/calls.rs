@@ -196,12 +196,17 @@ impl<S: Service> Engine<S> {
     /// The service of the connection in `slot` waits for room: it gets a place among the promoted
     /// connections, if there is one, or what it has sent to wait for, or a moment at which to look
     /// again.
-    pub(super) fn wait_for_room(&mut self, slot: u32, now: Instant) {
+    pub(super) fn wait_for_room<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
         let conn = &self.table.slab[slot];
         if !conn.state.can_send() || conn.has(CLOSE_DUE) {
             return;
         }
-        if let Some(index) = self.promote(slot, now) {
+        if let Some(index) = self.promote(slot, now, output) {
             self.want_promoted_room(index);
             return;
         }

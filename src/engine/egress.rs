@@ -96,11 +96,21 @@ impl<S: Service> Engine<S> {
         let Some(stalled) = self.flights.longest_stalled() else { return false };
         let evicted = self.flights[stalled].conn;
         debug_assert_ne!(evicted, slot, "who has a flight needs none");
-        if self.resets.take(now) {
-            self.reset(evicted, output);
-        }
-        self.remove(evicted, CloseReason::Evicted);
+        self.evict(evicted, now, output);
         true
+    }
+
+    /// Ends the connection in `slot` in favour of another. The reset counts against the limit.
+    pub(super) fn evict<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        if self.resets.take(now) {
+            self.reset(slot, output);
+        }
+        self.remove(slot, CloseReason::Evicted);
     }
 
     /// Sends what the service answered, and sees to it that it gets the room it waits for; returns
@@ -128,7 +138,7 @@ impl<S: Service> Engine<S> {
             self.close_later(slot, now);
         }
         if wants_room && !closing {
-            self.wait_for_room(slot, now);
+            self.wait_for_room(slot, now, output);
         }
         sends
     }
