@@ -3,7 +3,7 @@
 
     scripts/storm.py [--accept-rate R] [--spread TIME] [--backoff-base TIME] [--backoff-cap TIME]
         [--misses N] [--heartbeat TIME] [--down SECONDS] [--patience SECONDS] [--runs N]
-        [--tenmil PROGRAM] [--json FILE] [CONNECTIONS...]
+        [--witnesses N] [--tenmil PROGRAM] [--json FILE] [CONNECTIONS...]
 
 TIME is written as 500ms, 10s or 2m. PROGRAM is a tenmil that is built; target/release/tenmil unless
 given, which is built first.
@@ -12,7 +12,11 @@ As root. Each run makes a veth pair, serves lines at one end and holds the conne
 (`tenmil load --reconnect`), kills the server when each had a heartbeat, starts it again after some
 seconds, and waits until all clients are back. With 1,000,000 connections unless told otherwise, a
 heartbeat on each every 10 s, two misses before a client gives up, 50,000 accepted a second, first
-retries spread over 20 s, and the server away for 5 s. Columns of the table, which is Markdown:
+retries spread over 20 s, and the server away for 5 s.
+
+The clients' process may be late itself, so there is a witness (`scripts/witness.py`): 200 sockets of the
+kernel's that beat once a second, each from when it is open, at a higher priority than all others. They are
+opened again first thing when the server is back, by the same admission. Columns of the table, which is Markdown:
   back s      from the server's return until all clients were open again
   lost s      from the first loss until then
   tries/s     retries begun, in the second that had most, and in the mean of those that had any
@@ -22,6 +26,10 @@ retries spread over 20 s, and the server away for 5 s. Columns of the table, whi
   beats       heartbeats answered on connections that were back while others were not
   p50, p99    their latency, in microseconds, from when they were due
   all p99     the same of all heartbeats of the run
+  witness     beats of the witness that were answered from the server's return until all were back
+  w p50, w p99, w max  their latency, in microseconds, from when they were due
+  w late      how late the witness sent them itself, p99
+  calm p99    the witness's p99 before the server was killed, with all clients connected
 """
 
 import argparse
@@ -41,7 +49,7 @@ TARGET = "line://10.77.0.1:7000"
 SOURCE = "10.77.16.0/20"
 COLUMNS = (
     "clients", "back s", "lost s", "tries/s", "mean", "SYN/s", "limited", "retries", "beats", "p50 us",
-    "p99 us", "all p99",
+    "p99 us", "all p99", "witness", "w p50", "w p99", "w max", "w late", "calm p99",
 )
 
 
@@ -123,6 +131,25 @@ class Server:
         return [after - before for before, after in zip(totals, totals[1:])]
 
 
+class Witness:
+    """`scripts/witness.py` in the clients' namespace."""
+
+    def __init__(self, network, options):
+        words = [sys.executable, os.path.join(ROOT, "scripts", "witness.py"), "10.77.0.1", "7000"]
+        words += ["--connections", str(options.witnesses)]
+        self.process = subprocess.Popen(
+            network.command("client", words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def say(self, word):
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def mark(self):
+        self.say("mark")
+        return json.loads(self.process.stdout.readline())
+
+
 def count(line, name):
     found = re.search(rb"\b" + name + rb" (\d+)", line)
     return int(found.group(1)) if found else 0
@@ -164,11 +191,12 @@ def finish(child, file, patience):
 def run(connections, options):
     """One storm: its row, and all that is known of it."""
     period = seconds(options.heartbeat)
-    server = child = None
+    server = child = witness = None
     with Network() as network, tempfile.NamedTemporaryFile() as file:
         try:
             server = Server(network, connections, options)
             server.read(5)
+            witness = Witness(network, options)
             # They arrive at the pace that the server lets them in at.
             more = ["--reconnect", "--spread", options.spread, "--misses", str(options.misses)]
             more += ["--backoff-base", options.backoff_base, "--backoff-cap", options.backoff_cap]
@@ -176,17 +204,26 @@ def run(connections, options):
             child = load(network, connections, options, file.name, more)
             if server.wait(connections, options.patience, child) is None:
                 sys.exit(f"storm: {server.established} of {connections} connected in time")
+            witness.say("open")
+            hold_on(server, 2, child)
+            witness.mark()
             hold_on(server, 2 * period, child)
+            calm = witness.mark()
             server.kill()
+            witness.say("drop")
             time.sleep(options.down)
             server = Server(network, connections, options)
-            back = server.wait(connections, options.patience, child)
+            server.read(5)
+            witness.mark()
+            witness.say("open")
+            back = server.wait(connections + options.witnesses, options.patience, child)
+            storm = witness.mark()
             # Those that are open have a heartbeat, and the clients see that all are.
             hold_on(server, period + 2, child)
             syns, limited = server.syns(), server.limited[-1]
             summary = finish(child, file.name, 120)
         finally:
-            for process in (child, server and server.process):
+            for process in (child, server and server.process, witness and witness.process):
                 if process and process.poll() is None:
                     process.kill()
                     process.wait()
@@ -206,9 +243,17 @@ def run(connections, options):
         latency["p50"],
         latency["p99"],
         summary["latency_us"]["p99"],
+        storm["beats"],
+        storm["p50_us"],
+        storm["p99_us"],
+        storm["max_us"],
+        storm["late_p99_us"],
+        calm["p99_us"],
     )
     whole = summary["connections"]["established"] == connections and summary["heartbeats"]["wrong"] == 0
+    whole &= storm["open"] == options.witnesses and storm["lost"] == 0
     known = {"back_seconds": back, "syns_by_second": syns, "accept_limited": limited, "load": summary}
+    known |= {"witness": storm, "witness_before": calm}
     return whole and back is not None, row, known
 
 
@@ -227,6 +272,7 @@ def main():
     parser.add_argument("--down", type=float, default=5)
     parser.add_argument("--patience", type=float, default=600)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--witnesses", type=int, default=200)
     parser.add_argument("--tenmil")
     parser.add_argument("--json")
     parser.add_argument("connections", type=int, nargs="*", default=[1_000_000])
@@ -235,6 +281,8 @@ def main():
         options.tenmil = os.path.join(ROOT, "target", "release", "tenmil")
         subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
     options.tenmil = os.path.abspath(options.tenmil)
+    # So that nothing is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("storm: stopped"))
     print(markdown(COLUMNS))
     print(markdown(["---:"] * len(COLUMNS)), flush=True)
     all_whole, storms = True, []

@@ -105,3 +105,67 @@ impl Tick {
         if tick <= 0 { Instant::ZERO } else { Instant(tick.cast_unsigned() << TICK_SHIFT) }
     }
 }
+
+/// So many in a time, evenly: a bucket that holds those of a short time, or one if that is less. What goes
+/// by unused is not made up for, but for those.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    /// The time that one takes.
+    each: Duration,
+    /// What it holds, as the time in which it fills.
+    holds: Duration,
+    /// When it is full again.
+    full_at: Instant,
+}
+
+impl Bucket {
+    /// A full one: one in every `each`, and at once those of `holds`.
+    pub const fn new(each: Duration, holds: Duration) -> Bucket {
+        Bucket { each, holds, full_at: Instant::ZERO }
+    }
+
+    /// Whether there is one left.
+    pub fn has_one(&self, now: Instant) -> bool {
+        self.full_at.since(now) <= self.holds.saturating_sub(self.each)
+    }
+
+    /// When there is one again, or `now`.
+    pub fn next(&self, now: Instant) -> Instant {
+        let wait = self.full_at.since(now).saturating_sub(self.holds.saturating_sub(self.each));
+        now + wait
+    }
+
+    /// Takes one.
+    pub fn take(&mut self, now: Instant) {
+        self.full_at = self.full_at.max(now) + self.each;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_even_and_forgives_a_little() {
+        for (per_second, burst) in [(1, 1), (9, 1), (10, 1), (100, 10), (10_000, 1_000)] {
+            let each = Duration::from_secs(1) / per_second;
+            let mut bucket = Bucket::new(each, Duration::from_millis(100));
+            let mut all = |now: Instant| {
+                let mut taken = 0;
+                while bucket.has_one(now) {
+                    bucket.take(now);
+                    taken += 1;
+                }
+                taken
+            };
+            let start = Instant::from_millis(5_000);
+            assert_eq!(all(start), burst, "{per_second}");
+            // Somebody asks each millisecond, as often as there is any.
+            let asked = (1..=3_000).map(|millis| start + Duration::from_millis(millis));
+            let total: u32 = asked.map(&mut all).sum();
+            let least = 3 * per_second - 3 * per_second / 20;
+            assert!((least..=3 * per_second).contains(&total), "{per_second}: {total}");
+            assert_eq!(all(start + Duration::from_secs(60)), burst, "nothing more is saved up");
+        }
+    }
+}

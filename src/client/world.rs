@@ -68,6 +68,8 @@ pub(crate) enum Mode {
     Gone,
     /// Its program is: its host resets.
     Refuses,
+    /// It serves, and leaves unanswered what comes on connections that it does not know.
+    Forgets,
     /// Its program hangs: TCP acknowledges, and nobody answers.
     Hangs,
     /// It closes whatever it accepts.

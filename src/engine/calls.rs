@@ -239,6 +239,7 @@ pub(super) struct Callee<'a, S> {
 impl<S: Service> Callee<'_, S> {
     /// Calls the service with the connection in `slot`, which has `output` to write into; what it sends is
     /// added to `answer`. What it asks for besides is left to [`Engine::grant`].
+    #[inline]
     pub(super) fn call<R>(
         self,
         slot: u32,

@@ -71,7 +71,7 @@ use crate::tcp::cookie::CookieJar;
 use crate::tcp::isn::IsnGenerator;
 use crate::tcp::keepalive::Profile;
 use crate::tcp::promoted::pool::Pool;
-use crate::time::{Instant, Tick};
+use crate::time::{Bucket, Instant, Tick};
 use crate::wire::addr::FlowKey;
 use claims::{Claim, Claims};
 use classes::{Class, Classes};
@@ -80,7 +80,7 @@ use control::ControlPlane;
 use counters::Counters;
 use locals::Locals;
 use neighbor::Neighbors;
-use quota::{Pace, Quota};
+use quota::Quota;
 
 pub use command::CommandError;
 pub use open::ConnectError;
@@ -121,7 +121,7 @@ pub struct Engine<S> {
     /// Frames received when the timers last ran.
     rx_seen: u64,
     resets: Quota,
-    accepts: Option<Pace>,
+    accepts: Option<Bucket>,
     challenges: Quota,
     pings: Quota,
     batch: ingress::Batch,
@@ -183,7 +183,7 @@ impl<S: Service> Engine<S> {
             counters: Counters::default(),
             rx_seen: 0,
             resets: Quota::new(config.resets_per_second, config.hash_secret, 0),
-            accepts: config.accept_rate.map(Pace::new),
+            accepts: config.accept_rate.map(quota::accepts),
             challenges: Quota::new(config.challenges_per_second, config.hash_secret, 1),
             pings: Quota::new(config.pings_per_second, config.hash_secret, 2),
             batch: ingress::Batch::new(),

@@ -4,7 +4,7 @@ use super::Engine;
 use crate::drops::DropReason;
 use crate::service::Service;
 use crate::tcp::challenge;
-use crate::time::{Duration, Instant};
+use crate::time::{Bucket, Duration, Instant};
 use crate::wire::addr::Secret;
 use crate::wire::packet::Segment;
 use core::hash::Hasher as _;
@@ -50,34 +50,12 @@ impl Quota {
     }
 }
 
-/// So many a second, evenly: a bucket that holds a tenth of a second's, or one if that is less.
-#[derive(Clone, Copy)]
-pub(super) struct Pace {
-    /// The time that one takes.
-    each: Duration,
-    /// When the bucket is full again.
-    full_at: Instant,
-}
+/// How many connections may be accepted at once, where there is a pace: those of so much time.
+const ACCEPT_BURST: Duration = Duration::from_millis(100);
 
-impl Pace {
-    /// What the bucket holds, as the time in which it fills.
-    const BURST: Duration = Duration::from_millis(100);
-
-    /// `per_second` of them, one at least, and a thousand million at most.
-    pub(super) fn new(per_second: u32) -> Pace {
-        let each = Duration::from_secs(1) / per_second.max(1);
-        Pace { each, full_at: Instant::ZERO }
-    }
-
-    /// Whether there is one left.
-    fn is_open(&self, now: Instant) -> bool {
-        self.full_at.since(now) <= Pace::BURST.saturating_sub(self.each)
-    }
-
-    /// Takes one.
-    fn take(&mut self, now: Instant) {
-        self.full_at = self.full_at.max(now) + self.each;
-    }
+/// The connections that may be accepted: `per_second`, evenly, one at least.
+pub(super) fn accepts(per_second: u32) -> Bucket {
+    Bucket::new(Duration::from_secs(1) / per_second.max(1), ACCEPT_BURST)
 }
 
 impl<S: Service> Engine<S> {
@@ -88,15 +66,15 @@ impl<S: Service> Engine<S> {
     /// `AcceptLimited`.
     pub(super) fn check_accept(&self, now: Instant) -> Result<(), DropReason> {
         match &self.accepts {
-            Some(pace) if !pace.is_open(now) => Err(DropReason::AcceptLimited),
+            Some(bucket) if !bucket.has_one(now) => Err(DropReason::AcceptLimited),
             _ => Ok(()),
         }
     }
 
     /// One was accepted.
     pub(super) fn note_accept(&mut self, now: Instant) {
-        if let Some(pace) = &mut self.accepts {
-            pace.take(now);
+        if let Some(bucket) = &mut self.accepts {
+            bucket.take(now);
         }
     }
 
@@ -140,29 +118,6 @@ mod tests {
         let mut other = Quota::new(1_000, Secret([1; 16]), 1);
         let mut seconds = (0..).zip(&numbers);
         assert!(seconds.any(|(second, number)| granted(&mut other, second) != *number));
-    }
-
-    #[test]
-    fn a_pace_is_even_and_forgives_a_tenth_of_a_second() {
-        for (per_second, burst) in [(1, 1), (9, 1), (10, 1), (100, 10), (10_000, 1_000)] {
-            let mut pace = Pace::new(per_second);
-            let mut all = |now: Instant| {
-                let mut granted = 0;
-                while pace.is_open(now) {
-                    pace.take(now);
-                    granted += 1;
-                }
-                granted
-            };
-            let start = Instant::from_millis(5_000);
-            assert_eq!(all(start), burst, "{per_second}");
-            // Somebody asks each millisecond, as often as there is any.
-            let asked = (1..=3_000).map(|millis| start + Duration::from_millis(millis));
-            let total: u32 = asked.map(&mut all).sum();
-            let least = 3 * per_second - 3 * per_second / 20;
-            assert!((least..=3 * per_second).contains(&total), "{per_second}: {total}");
-            assert_eq!(all(start + Duration::from_secs(60)), burst, "nothing more is saved up");
-        }
     }
 
     #[test]

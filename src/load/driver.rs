@@ -195,7 +195,7 @@ impl LoadDriver {
         Next::At(next.min(self.beat_early(round).unwrap_or(next)))
     }
 
-    /// Sends the heartbeats that are due by now and before `end`, and returns when the next one is.
+    /// Sends the heartbeats that are due by now and before `end`, and returns when to go on with that.
     fn beat<L: Link>(&mut self, end: Option<Instant>, round: &mut Round<'_, L>) -> Option<Instant> {
         let period = self.plan.heartbeat?;
         let Plan { slots, churn, .. } = self.plan;
@@ -206,8 +206,7 @@ impl LoadDriver {
             Some(_) => Sweep::scattered(period, slots, began),
         });
         let misses = self.plan.reconnect.map(|reconnect| reconnect.misses);
-        sweep.beat(end, self.plan.underway_max, misses, round, &mut self.outcome);
-        Some(sweep.due()).filter(|due| end.is_none_or(|end| *due < end))
+        sweep.beat(end, self.plan.underway_max, misses, round, &mut self.outcome)
     }
 
     fn hold<L: Link>(&mut self, round: &mut Round<'_, L>) -> Next {
@@ -236,8 +235,6 @@ impl LoadDriver {
             self.begin_to_close(round);
             return Next::Now;
         }
-        // What is late waits for answers.
-        let wake = wake.filter(|wake| now.since(*wake) < PAUSE);
         Next::At(wake.unwrap_or(end).clamp(now, now + PAUSE))
     }
 

@@ -65,10 +65,18 @@ struct World {
     cut_short: bool,
     /// After how many requests the server closes a connection of HTTP; 0 for never.
     requests_max: u16,
+    /// When nothing runs, and for how long.
+    stall: Option<(Instant, Duration)>,
 }
 
-const USUAL: World =
-    World { flights: 4096, records: [8192; 2], served: None, cut_short: false, requests_max: 0 };
+const USUAL: World = World {
+    flights: 4096,
+    records: [8192; 2],
+    served: None,
+    cut_short: false,
+    requests_max: 0,
+    stall: None,
+};
 
 /// How long a round of both sides takes.
 const ROUND: Duration = Duration::from_micros(100);
@@ -91,7 +99,7 @@ fn run(plan: Plan, world: World) -> (Outcome, Heartbeat) {
 }
 
 /// The same with another server.
-fn run_with(plan: Plan, world: World, service: impl Service) -> (Outcome, Heartbeat) {
+fn run_with(plan: Plan, mut world: World, service: impl Service) -> (Outcome, Heartbeat) {
     let [clients, servers] = world.records;
     let mut server = config(1, &[(SERVERS[0], 32), (SERVERS[1], 128)], servers, servers);
     server.resets_per_second = 1_000_000;
@@ -123,6 +131,9 @@ fn run_with(plan: Plan, world: World, service: impl Service) -> (Outcome, Heartb
             Next::At(at) if !(answered || moved) => at.max(soon),
             _ => soon,
         };
+        if let Some((_, length)) = world.stall.take_if(|(at, _)| *at <= now) {
+            now = now + length;
+        }
         assert!(now < Instant::from_millis(10_000_000), "it never ends");
     }
     (driver.outcome(), std::mem::take(client.engine.service_mut()))
@@ -203,6 +214,23 @@ fn a_rate_is_kept_and_heartbeats_go_on_while_connections_are_opened() {
     assert!((1_190..=1_210).contains(&outcome.sent), "{outcome:?}");
     assert_clean(&ran, 400, outcome.sent);
     assert!(heartbeat.latency.max() < 2_000, "none was late");
+}
+
+/// A connection that was opened late was charged with heartbeats that had been due before.
+#[test]
+fn nobody_owes_a_heartbeat_from_before_it_was_open() {
+    let mut plan = plan(400, &[LINE]);
+    let second = Duration::from_secs(1);
+    (plan.rate, plan.heartbeat) = (Some(100), Some(second));
+    (plan.hold, plan.beat_early) = (second, true);
+    // After a period and a half, when 150 are open; 250 more are opened at once behind it.
+    let stall = Some((Instant::from_millis(1_500), 3 * second));
+    let ran = run(plan, World { stall, ..USUAL });
+    let (outcome, heartbeat) = &ran;
+    // Of those 150, each owes three.
+    assert!((440..=460).contains(&outcome.late), "{outcome:?}");
+    assert_clean(&ran, 400, outcome.sent);
+    assert!(heartbeat.latency.max() > 2_000_000, "theirs is counted from when it was due");
 }
 
 #[test]

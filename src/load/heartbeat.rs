@@ -139,7 +139,7 @@ impl Heartbeat {
             seats.opened(slot, now);
         }
         self.connect_latency.saturating_record(client.latency_us(now));
-        client.open = true;
+        client.open_at(now);
     }
 
     /// Says what is said first, and asks for room if there is too little.

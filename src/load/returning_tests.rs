@@ -52,7 +52,7 @@ fn plan(connections: u64, targets: &[Target], rows: u64) -> Plan {
 
 fn serve(link: MemoryLink, plan: &Plan, mode: Mode) -> Side<Moody> {
     let mut settings = config(1, &[(SERVER, 32)], 4_096, 4_096);
-    settings.resets_per_second = 1_000_000;
+    settings.resets_per_second = if mode == Mode::Forgets { 0 } else { 1_000_000 };
     let targets = plan.flows.targets().iter().filter(|_| mode != Mode::Refuses);
     let listener = |target: &Target| Listener {
         endpoint: target.endpoint,
@@ -88,6 +88,8 @@ fn run_with_stall(
     progress.go_on();
     let mut driver = LoadDriver::new(plan.clone(), progress);
     let mut now = Instant::ZERO;
+    // When the clients go on, unless the server has sent something.
+    let (mut wake, mut heard) = (Instant::ZERO, 0);
     loop {
         while let Some((_, next)) = modes.next_if(|(at, _)| now >= Instant::from_millis(1_000 * at))
         {
@@ -106,13 +108,19 @@ fn run_with_stall(
             }
             _ => server.round(now, &mut Answering).1,
         };
-        let (next, moved) = clients.round(now, &mut driver);
+        let said = server.engine.counters().tx;
+        if now >= wake || said != core::mem::replace(&mut heard, said) {
+            let taken = clients.engine.counters().rx;
+            let (next, _) = clients.round(now, &mut driver);
+            wake = match next {
+                Next::Done => break,
+                // As a shard does: there may be more.
+                Next::At(at) if clients.engine.counters().rx == taken => at,
+                _ => now,
+            };
+        }
         let soon = now + Duration::from_millis(1);
-        now = match next {
-            Next::Done => break,
-            Next::At(at) if !(answered || moved) => at.max(soon),
-            _ => soon,
-        };
+        now = if answered { soon } else { wake.max(soon) };
         if now >= stall {
             (now, stall) = (now + SECOND, Instant::from_nanos(u64::MAX));
         }
@@ -180,6 +188,22 @@ fn a_client_that_is_late_finds_a_server_that_hangs_all_the_same() {
     let (outcome, heartbeat) = &ran;
     assert!(outcome.late > 0, "{outcome:?}");
     assert!(heartbeat.lost.get(CloseReason::HeartbeatMissed) >= 300, "{:?}", heartbeat.lost);
+}
+
+/// Clients of a server that is gone hear nothing: they waited for that between each few late heartbeats, fell
+/// behind, and charged those that were back with what had been due before.
+#[test]
+fn nobody_falls_behind_with_heartbeats_while_nothing_is_heard() {
+    let mut plan = plan(4_000, &[target(Builtin::Line)], 4);
+    // More in each 10 ms than in a round.
+    (plan.heartbeat, plan.hold) = (Some(SECOND / 5), 12 * SECOND);
+    let ran = run(&plan, 256, &[(4, Mode::Gone), (5, Mode::Forgets)]);
+    assert_all_back(&ran, 4_000);
+    let (outcome, heartbeat) = &ran;
+    let latency = &heartbeat.storm_latency;
+    assert!(latency.len() > 40_000, "{} answered while others were lost", latency.len());
+    assert!(latency.value_at_quantile(0.99) < 20_000, "{} us", latency.value_at_quantile(0.99));
+    assert!(outcome.late < outcome.sent / 1_000, "{outcome:?}");
 }
 
 #[test]

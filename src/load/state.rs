@@ -3,11 +3,15 @@
 use crate::service::ServiceState;
 use crate::time::Instant;
 
+/// What is later than this was not late but early, as the clock of [`Client::due_us`] wraps: by up to 71
+/// minutes less that.
+const LATE_MAX_US: u32 = 600_000_000;
+
 /// What the client knows of a connection, in the eight bytes of its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Client {
-    /// When the connection was to be opened, and later when the newest heartbeat was due, in
-    /// microseconds modulo 2^32.
+    /// When the connection was to be opened, then when it was open, and later when the newest heartbeat was
+    /// due, in microseconds modulo 2^32.
     pub(super) due_us: u32,
     /// How many bytes of the answer have come.
     pub(super) matched: u8,
@@ -70,9 +74,25 @@ impl Client {
         [a, b, c, d, self.matched, flags, self.missed, 0]
     }
 
+    /// It is open since `now`.
+    pub(super) fn open_at(&mut self, now: Instant) {
+        (self.open, self.due_us) = (true, low_micros(now));
+    }
+
+    /// Whether heartbeats go over it.
+    pub(super) fn is_held(self) -> bool {
+        self.open && !self.closing && !self.parted
+    }
+
     /// Whether a heartbeat can be sent on it, or it can be closed without losing an answer.
     pub(super) fn is_idle(self) -> bool {
-        self.open && !self.awaiting && !self.closing && !self.parted
+        self.is_held() && !self.awaiting
+    }
+
+    /// Whether a heartbeat due at `due` was due before the connection was open, and it is less than ten
+    /// minutes late: nobody owes what was due before.
+    pub(super) fn opened_after(self, due: Instant) -> bool {
+        (1..LATE_MAX_US).contains(&self.due_us.wrapping_sub(low_micros(due)))
     }
 
     /// Microseconds from when it was due until `now`.
@@ -111,6 +131,20 @@ mod tests {
             };
             assert_eq!(Client::load(client.store()), client);
             assert_eq!(client.is_idle(), flags & 39 == 2);
+        }
+    }
+
+    #[test]
+    fn what_was_due_before_it_was_open_is_not_owed() {
+        // Around the wrap of the clock, too.
+        for opened in [Instant::from_millis(5_000_000), Instant::from_nanos((1 << 32) * 1_000)] {
+            let mut client = Client::default();
+            client.open_at(opened);
+            let before =
+                |seconds: u64| Instant::from_nanos(opened.nanos() - seconds * 1_000_000_000);
+            assert!(client.open && [1, 60, 599].iter().all(|by| client.opened_after(before(*by))));
+            let after = [0, 1, 60, 3_600].map(Duration::from_secs);
+            assert!(after.iter().all(|by| !client.opened_after(opened + *by)));
         }
     }
 

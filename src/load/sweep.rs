@@ -4,11 +4,12 @@ use super::heartbeat::Heartbeat;
 use super::plan::{Outcome, share};
 use super::round::Round;
 use super::state::Client;
+use crate::conn::slab::ConnId;
 use crate::engine::CommandError;
 use crate::link::Link;
 use crate::service::builtin::Builtin;
 use crate::tcp::CloseReason;
-use crate::time::{Duration, Instant};
+use crate::time::{Bucket, Duration, Instant};
 
 /// How late a heartbeat is sent before it is counted as late.
 const LATE: Duration = Duration::from_millis(100);
@@ -27,21 +28,25 @@ pub(super) struct Sweep {
     /// How many slots were passed in this period, and the slot that is next.
     passed: u64,
     next: u64,
-    /// When the next heartbeat that is late may be sent, where those do not wait for answers.
-    catch_up_at: Instant,
+    /// The heartbeats that may be caught up with where those do not wait for answers.
+    catch_up: Bucket,
 }
 
 /// How much faster than at their own pace heartbeats are caught up with where answers may never come.
-const CATCH_UP: u64 = 2;
+const CATCH_UP: u32 = 2;
 
 /// The catching up that a round may have missed.
 const CATCH_UP_BURST: Duration = Duration::from_millis(10);
 
+/// How long to wait, while nothing arrives, for what may arrive.
+const PAUSE: Duration = Duration::from_millis(10);
+
 impl Sweep {
     /// Over `slots` slots one after the other, from `began` on.
     pub(super) fn new(period: Duration, slots: u64, began: Instant) -> Sweep {
-        let (slots, catch_up_at) = (slots.max(1), Instant::ZERO);
-        Sweep { period, began, slots, stride: 1, passed: 0, next: 0, catch_up_at }
+        let slots = slots.max(1);
+        let catch_up = Bucket::new(share(period, 1, slots) / CATCH_UP, CATCH_UP_BURST);
+        Sweep { period, began, slots, stride: 1, passed: 0, next: 0, catch_up }
     }
 
     /// The same for slots of which only some are in use, neighbours: these too are spread evenly. From one
@@ -62,7 +67,9 @@ impl Sweep {
     /// Sends the heartbeats due before `end`, and by now. Late ones are caught up with while no more
     /// than `late_max` answers are awaited: sent all at once they would overflow the rings. A connection
     /// that has missed `misses` in a row is given up, where that is given; past `late_max`, late ones then go
-    /// on at twice their pace.
+    /// on at twice their pace: where servers are lost, nobody may be left to answer, and who waited for that
+    /// would never find it out. What nobody owes is passed by. Returns when to go on, or `None` where
+    /// nothing more is due before `end`.
     pub(super) fn beat<L: Link>(
         &mut self,
         end: Option<Instant>,
@@ -70,74 +77,69 @@ impl Sweep {
         misses: Option<u8>,
         round: &mut Round<'_, L>,
         outcome: &mut Outcome,
-    ) {
+    ) -> Option<Instant> {
+        let now = round.now;
         while round.has_command() && round.has_slot() {
             let due = self.due();
-            if due > round.now || end.is_some_and(|end| due >= end) {
-                return;
+            if end.is_some_and(|end| due >= end) {
+                return None;
             }
-            let is_late = round.now.since(due) > LATE;
-            let waits = is_late && round.counted().awaited >= late_max;
-            if waits && (misses.is_none() || !self.catches_up(round.now)) {
-                return;
+            if due > now {
+                return Some(due);
             }
-            match self.send(due, misses, round, outcome) {
-                // Every flight is in use: again in the next round, or if it is late already, not at all.
-                Err(CommandError::Busy) if misses.is_none() || !is_late => return,
-                Err(CommandError::Busy) => self.miss(misses, round, outcome),
-                Ok(()) | Err(CommandError::Gone) => {}
+            if let Some(debtor) = self.debtor(due, round) {
+                let is_late = now.since(due) > LATE;
+                if is_late && round.counted().awaited >= late_max {
+                    if misses.is_none() {
+                        return Some(now + PAUSE);
+                    }
+                    if !self.catch_up.has_one(now) {
+                        return Some(self.catch_up.next(now));
+                    }
+                    self.catch_up.take(now);
+                }
+                match self.send(debtor, due, misses, round, outcome) {
+                    // Every flight is in use: again in the next round, or if it is late already, not at all.
+                    Err(CommandError::Busy) if misses.is_none() || !is_late => {
+                        return Some(now + PAUSE);
+                    }
+                    Err(CommandError::Busy) => miss(debtor, misses, round, outcome),
+                    Ok(()) | Err(CommandError::Gone) => {}
+                }
             }
             self.advance();
         }
+        Some(now)
     }
 
-    /// Whether the next heartbeat, which is late, may be sent though answers are awaited. Where servers are
-    /// lost, nobody may be left to give them, and who waited for that would never find it out.
-    fn catches_up(&mut self, now: Instant) -> bool {
-        let each = share(self.period, 1, CATCH_UP * self.slots);
-        // Time that went by unused is not made up for, but for a little.
-        let at = self.catch_up_at.max(Instant::ZERO + now.since(Instant::ZERO + CATCH_UP_BURST));
-        let may = at <= now;
-        if may {
-            self.catch_up_at = at + each;
-        }
-        may
+    /// The connection that owes the heartbeat due at `due`: that in the next slot, if it was open then.
+    fn debtor<L: Link>(&self, due: Instant, round: &mut Round<'_, L>) -> Option<(ConnId, Client)> {
+        let (id, client) = round.look(self.slot())?;
+        (client.is_held() && !client.opened_after(due)).then_some((id, client))
     }
 
-    /// The heartbeat of the next slot is missed.
-    fn miss<L: Link>(&self, misses: Option<u8>, round: &mut Round<'_, L>, outcome: &mut Outcome) {
-        let slot = u32::try_from(self.next).unwrap_or(u32::MAX);
-        let (Some((id, client)), Some(misses)) = (round.look(slot), misses) else { return };
-        outcome.missed += 1;
-        let missed = client.missed.saturating_add(1);
-        match missed >= misses {
-            true => round.abort(id, CloseReason::HeartbeatMissed),
-            false => round.note(id, Client { missed, ..client }),
-        }
+    fn slot(&self) -> u32 {
+        u32::try_from(self.next).unwrap_or(u32::MAX)
     }
 
     /// Sends the heartbeat due at `due`, if there is one to send.
     fn send<L: Link>(
-        &mut self,
+        &self,
+        (id, client): (ConnId, Client),
         due: Instant,
         misses: Option<u8>,
         round: &mut Round<'_, L>,
         outcome: &mut Outcome,
     ) -> Result<(), CommandError> {
-        let slot = u32::try_from(self.next).unwrap_or(u32::MAX);
-        let Some((id, client)) = round.look(slot) else { return Ok(()) };
-        if !client.is_idle() {
-            let is_missed = client.awaiting && !client.closing;
-            outcome.skipped += u64::from(is_missed);
-            if is_missed {
-                self.miss(misses, round, outcome);
-            }
+        if client.awaiting {
+            outcome.skipped += 1;
+            miss((id, client), misses, round, outcome);
             return Ok(());
         }
         let Some(service) = round.engine.tag(id).map(Builtin::of_tag) else {
             return Ok(());
         };
-        let request = Heartbeat::request(service, slot, due);
+        let request = Heartbeat::request(service, self.slot(), due);
         if request.is_empty() {
             return Ok(());
         }
@@ -162,6 +164,22 @@ impl Sweep {
             self.began = self.began + self.period;
             self.passed = 0;
         }
+    }
+}
+
+/// A heartbeat of this connection is missed.
+fn miss<L: Link>(
+    (id, client): (ConnId, Client),
+    misses: Option<u8>,
+    round: &mut Round<'_, L>,
+    outcome: &mut Outcome,
+) {
+    let Some(misses) = misses else { return };
+    outcome.missed += 1;
+    let missed = client.missed.saturating_add(1);
+    match missed >= misses {
+        true => round.abort(id, CloseReason::HeartbeatMissed),
+        false => round.note(id, Client { missed, ..client }),
     }
 }
 
@@ -205,28 +223,6 @@ mod tests {
             2_500_000_000,
         ];
         assert!(due.iter().zip(expected).all(|(due, at)| due.abs_diff(at) <= 1), "{due:?}");
-    }
-
-    #[test]
-    fn whoever_catches_up_without_answers_does_so_at_twice_the_pace() {
-        // A thousand a second; it looks every 20 ms, so half of its time goes by unused.
-        let mut sweep = Sweep::new(SECOND, 1_000, Instant::ZERO);
-        let mut sent_in = |rounds: u64, each: u64| {
-            (1..=rounds).fold(0, |sent, round| {
-                let now = Instant::from_millis(60_000 + round * each);
-                sent + std::iter::from_fn(|| sweep.catches_up(now).then_some(())).count()
-            })
-        };
-        assert_eq!(sent_in(50, 20), 50 * 21);
-        // After that, every millisecond of the next second.
-        sweep.catch_up_at = Instant::ZERO;
-        let mut sent = 0;
-        for ms in 0..1_000 {
-            while sweep.catches_up(Instant::from_millis(90_000 + ms)) {
-                sent += 1;
-            }
-        }
-        assert_eq!(sent, 21 + 999 * 2, "what a little time holds, and then two in each");
     }
 
     #[test]
