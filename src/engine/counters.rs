@@ -165,3 +165,26 @@ impl Counters {
         self.connections += other.connections;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_engines_counted_is_added_up_and_named() {
+        let mut one = Counters { rx: 5, promotions_refused: 2, ..Counters::default() };
+        (one.places_taken, one.pushes_gone) = (3, 4);
+        one.close(CloseReason::Evicted);
+        one.close(CloseReason::TooSlow);
+        let mut sum = one.clone();
+        sum.add(&one);
+        let happened: Vec<_> = sum.events().into_iter().filter(|(_, count)| *count > 0).collect();
+        let expected = [("promotions_refused", 4), ("places_taken", 6), ("pushes_gone", 8)];
+        assert_eq!(happened, expected);
+        assert_eq!((sum.rx, sum.closed.iter().sum::<u64>()), (10, 4));
+        assert_eq!([CloseReason::Evicted, CloseReason::TooSlow].map(|why| sum.closed(why)), [2; 2]);
+        for (at, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at, "counted in its place: {}", reason.name());
+        }
+    }
+}

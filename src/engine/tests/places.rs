@@ -227,3 +227,25 @@ fn many_places_are_looked_at_some_in_each_tick() {
         host.pass(MOMENT);
     }
 }
+
+#[test]
+fn what_the_batch_has_brought_is_carried_out_first() {
+    let mut host = host(1);
+    let mut holder = halves(&mut host, HTTP, REQUEST, 1).remove(0);
+    host.pass(R1_TIMEOUT + MOMENT);
+    let mut peer = living(&mut host, HTTP);
+    // The rest comes just in time, with whoever would have taken the place.
+    let rest = holder.next(ACK, &REQUEST[REQUEST.len() / 2..]);
+    let frame = peer.raw(ACK, peer.seq, peer.ack, b"GET ");
+    let sent = host.receive(&[rest, frame.clone()]);
+    let answers = sent.iter().filter(|frame| frame[36..38] == 1_000u16.to_be_bytes());
+    let answer = answers.map(|frame| holder.read(frame)).find(|seen| !seen.payload.is_empty());
+    assert!(answer.expect("an answer").payload.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(taken(&host), (0, 0, 1));
+    // It does not acknowledge the answer, though.
+    host.seconds(8);
+    peer.next(ACK, b"GET ");
+    let sent = host.receive(&[frame]);
+    assert_eq!((sent.len(), taken(&host)), (2, (1, 1, 1)));
+    peer.assert_ack(&[peer.read(&sent[1])]);
+}

@@ -493,6 +493,8 @@ fn send_chunk(conn: &mut Context<'_>, content: &[u8]) {
 mod tests;
 
 #[cfg(test)]
+mod fields_tests;
+#[cfg(test)]
 mod patience_tests;
 #[cfg(test)]
 mod pieces_tests;

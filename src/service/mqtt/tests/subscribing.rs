@@ -124,3 +124,15 @@ fn a_subscription_identifier_comes_with_the_message() {
     let either = [one(b"\x0b\x05\x0b\xc8\x01"), one(b"\x0b\xc8\x01\x0b\x05")];
     assert!(either.contains(&received), "one copy, with the greatest QoS: {received:x?}");
 }
+
+#[test]
+fn a_retained_message_carries_the_identifier_too() {
+    let mut world = World::new();
+    let peer = world.connect(&Hello::new(V5, "s").bytes());
+    world.send(peer, &publish_with(V5, 0x31, "a", 0, b"", "kept"));
+    let with_identifier = subscribe_with(V5, b"\x0b\x05", "a", 0);
+    let kept = publish_with(V5, 0x31, "a", 0, b"\x0b\x05", "kept");
+    assert_eq!(world.ask(peer, &with_identifier), [suback(V5, 0), kept].concat());
+    world.send(peer, &publish(V5, "a", "x"));
+    assert_eq!(world.take(peer), publish_with(V5, 0x30, "a", 0, b"\x0b\x05", "x"));
+}
