@@ -42,6 +42,7 @@ const STRICT: Policy = Policy {
     inflight_max: INFLIGHT_MAX,
     queue_max: 8,
     queues_max: 14,
+    filter_shapes_max: 4,
     at_once_max: 2,
     wide_max: 3,
     retained_max: 4,

@@ -9,8 +9,9 @@ use crate::time::Duration;
 #[group(id = "promotion")]
 pub(super) struct Args {
     /// Connections at once that are carried by a whole TCP socket, because data came out of order, or
-    /// there is more to send than a record holds; over all queues. Past it, connections do without,
-    /// and what they cannot keep is sent again. 0 for none.
+    /// there is more to send than a record holds; over all queues. Past it, one that has made no
+    /// progress for 7 s gives way (it is reset, unless its record can go on alone); else connections do
+    /// without, and what they cannot keep is sent again. 0 for none.
     #[arg(long, value_name = "N", default_value_t = 1_024)]
     #[arg(value_parser = clap::value_parser!(u32).range(..=1 << 20))]
     promoted_max: u32,

@@ -19,8 +19,12 @@ pub const FLIGHT_LEN_MAX: u16 = 2 * 1460;
 
 const STRIDE: usize = FLIGHT_LEN_MAX as usize;
 
-/// A flight, without its payload.
+/// The most payload that is kept in the flight itself, in bytes: a heartbeat's.
+const SHORT_LEN_MAX: usize = 16;
+
+/// A flight, without its payload unless that is short: one cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub struct Flight {
     /// The slot of the connection.
     pub conn: u32,
@@ -44,7 +48,12 @@ pub struct Flight {
     is_stalled: bool,
     older: u32,
     newer: u32,
+    /// The payload, as long as it is in here.
+    short: [u8; SHORT_LEN_MAX],
+    is_short: bool,
 }
+
+const _: () = assert!(size_of::<Flight>() == 64);
 
 /// A fixed number of flights.
 pub struct Flights {
@@ -105,15 +114,30 @@ impl Flights {
         self.len() == 0
     }
 
-    /// Takes an empty flight for the connection in slot `conn`, or `None` when all are in use.
-    pub fn insert(&mut self, conn: u32) -> Option<u32> {
+    /// Takes a flight for the connection in slot `conn` that is sent at `since`, and again at `deadline`;
+    /// or `None` when all are in use. Its payload is the first `len` bytes of `room`.
+    #[inline]
+    pub fn begin(
+        &mut self,
+        conn: u32,
+        room: &[u8],
+        len: usize,
+        (since, deadline): (Tick, Tick),
+    ) -> Option<u32> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.entries.len() == self.capacity as usize => return None,
+            None => u32::try_from(self.entries.len()).ok()?,
+        };
+        // Of a length that is known beforehand, it is copied at once; what is behind it does not matter.
+        let short = room.first_chunk().filter(|_| len <= SHORT_LEN_MAX);
         let flight = Flight {
             conn,
-            len: 0,
+            len: short.and_then(|_| u16::try_from(len).ok()).unwrap_or(0),
             fin: false,
             retries: 0,
-            since: Tick(0),
-            deadline: Tick(0),
+            since,
+            deadline,
             wants_room: false,
             links: Links::UNLINKED,
             shared: None,
@@ -121,26 +145,30 @@ impl Flights {
             is_stalled: false,
             older: NONE,
             newer: NONE,
+            short: short.copied().unwrap_or_default(),
+            is_short: true,
         };
-        if let Some(index) = self.free.pop() {
-            self.entries[index as usize] = flight;
-            return Some(index);
+        match self.entries.get_mut(index as usize) {
+            Some(entry) => *entry = flight,
+            None => self.entries.push(flight),
         }
-        if self.entries.len() == self.capacity as usize {
-            return None;
+        if short.is_none() {
+            self.extend(index, &room[..len]);
         }
-        self.entries.push(flight);
-        u32::try_from(self.entries.len() - 1).ok()
+        Some(index)
     }
 
     /// Gives flight `index` back. It must be out of the wheel.
     pub fn remove(&mut self, index: u32, payloads: &mut Payloads) {
-        debug_assert!(!self.entries[index as usize].links.is_linked());
-        if let Some(payload) = self.entries[index as usize].shared.take() {
+        let flight = &mut self.entries[index as usize];
+        debug_assert!(!flight.links.is_linked());
+        self.overdue -= u32::from(flight.retries > 0);
+        if let Some(payload) = flight.shared.take() {
             payloads.release(payload);
         }
-        self.forget_retries(index);
-        self.leave_line(index);
+        if flight.is_stalled {
+            self.leave_line(index);
+        }
         self.free.push(index);
     }
 
@@ -233,9 +261,8 @@ impl Flights {
         let flight = &mut self.entries[index as usize];
         let Some(payload) = flight.shared.take() else { return };
         let (from, len) = (usize::from(flight.start), usize::from(flight.len));
-        let start = index as usize * STRIDE;
-        self.payloads[start..start + len]
-            .copy_from_slice(&payloads.bytes(payload)[from..from + len]);
+        (flight.len, flight.is_short) = (0, true);
+        self.extend(index, &payloads.bytes(payload)[from..from + len]);
         payloads.release(payload);
     }
 
@@ -245,14 +272,25 @@ impl Flights {
     ///
     /// When there is no room for it, or the FIN was already added: that is a bug.
     pub fn append(&mut self, index: u32, bytes: &[u8], payloads: &mut Payloads) {
+        assert!(!self.entries[index as usize].fin, "nothing follows a FIN");
         if !bytes.is_empty() {
             self.unshare(index, payloads);
+            self.extend(index, bytes);
         }
+    }
+
+    /// Appends to the bytes of flight `index`, which are its own.
+    fn extend(&mut self, index: u32, bytes: &[u8]) {
         let flight = &mut self.entries[index as usize];
-        assert!(!flight.fin, "nothing follows a FIN");
-        let start = index as usize * STRIDE;
         let (from, to) = (usize::from(flight.len), usize::from(flight.len) + bytes.len());
-        self.payloads[start..start + STRIDE][from..to].copy_from_slice(bytes);
+        let start = index as usize * STRIDE;
+        let long = &mut self.payloads[start..start + STRIDE];
+        if flight.is_short && to > SHORT_LEN_MAX {
+            long[..from].copy_from_slice(&flight.short[..from]);
+            flight.is_short = false;
+        }
+        let room = if flight.is_short { &mut flight.short[..] } else { long };
+        room[from..to].copy_from_slice(bytes);
         flight.len = u16::try_from(to).unwrap_or(u16::MAX);
     }
 
@@ -262,10 +300,12 @@ impl Flights {
         let flight = &mut self.entries[index as usize];
         let len = usize::from(flight.len);
         let acked = acked.min(len);
+        let start = index as usize * STRIDE;
         if flight.shared.is_some() {
             flight.start += u16::try_from(acked).unwrap_or(0);
+        } else if flight.is_short {
+            flight.short.copy_within(acked..len, 0);
         } else {
-            let start = index as usize * STRIDE;
             self.payloads[start..start + len].copy_within(acked.., 0);
         }
         flight.len = u16::try_from(len - acked).unwrap_or(0);
@@ -279,6 +319,7 @@ impl Flights {
         let len = usize::from(flight.len);
         let (bytes, start) = match flight.shared {
             Some(payload) => (payloads.bytes(payload), usize::from(flight.start)),
+            None if flight.is_short => (&flight.short[..], 0),
             None => (&self.payloads[..], index as usize * STRIDE),
         };
         &bytes[start..start + len]
@@ -331,13 +372,55 @@ impl Timers for Flights {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn begin(flights: &mut Flights, conn: u32) -> Option<u32> {
+        flights.begin(conn, &[], 0, (Tick(0), Tick(0)))
+    }
+
+    proptest! {
+        /// Wherever it is kept: in the flight, beside it, or once for many.
+        #[test]
+        fn a_payload_is_what_was_added_and_not_acknowledged(
+            first in proptest::collection::vec(any::<u8>(), 0..40),
+            room in 0..40usize,
+            shared in any::<bool>(),
+            steps in proptest::collection::vec(
+                (proptest::collection::vec(any::<u8>(), 0..30), 0..30usize), 0..8),
+        ) {
+            let mut flights = Flights::new(2);
+            let payloads = &mut Payloads::new(1).unwrap();
+            begin(&mut flights, 0);
+            let mut model = first.clone();
+            let flight = if shared {
+                let flight = begin(&mut flights, 1).unwrap();
+                let payload = payloads.insert(&first).unwrap();
+                flights.share(flight, payload, payloads);
+                payloads.release(payload);
+                flight
+            } else {
+                let scratch = [first.clone(), vec![0xee; room]].concat();
+                flights.begin(1, &scratch, first.len(), (Tick(0), Tick(0))).unwrap()
+            };
+            prop_assert_eq!(flights.payload(flight, payloads), &model);
+            for (added, acked) in steps {
+                flights.append(flight, &added, payloads);
+                model.extend(added);
+                flights.acknowledge(flight, acked);
+                model.drain(..acked.min(model.len()));
+                prop_assert_eq!(flights.payload(flight, payloads), &model);
+            }
+            flights.remove(flight, payloads);
+            prop_assert!(payloads.is_empty());
+        }
+    }
 
     #[test]
     fn acknowledged_bytes_leave_from_the_front() {
         let mut flights = Flights::new(2);
         let payloads = &mut Payloads::new(1).unwrap();
-        let (a, b) = (flights.insert(7).unwrap(), flights.insert(8).unwrap());
-        assert!(flights.is_full() && flights.insert(9).is_none());
+        let (a, b) = (begin(&mut flights, 7).unwrap(), begin(&mut flights, 8).unwrap());
+        assert!(flights.is_full() && begin(&mut flights, 9).is_none());
         flights.append(a, b"hello ", payloads);
         flights.append(a, b"world", payloads);
         flights.append(b, &[1; STRIDE], payloads);
@@ -356,7 +439,7 @@ mod tests {
         let mut flights = Flights::new(4);
         let payloads = &mut Payloads::new(1).unwrap();
         let payload = payloads.insert(b"to all").unwrap();
-        let all: Vec<u32> = (0..4).map(|conn| flights.insert(conn).unwrap()).collect();
+        let all: Vec<u32> = (0..4).map(|conn| begin(&mut flights, conn).unwrap()).collect();
         all.iter().for_each(|&flight| flights.share(flight, payload, payloads));
         payloads.release(payload);
         assert_eq!((payloads.refs(payload), payloads.len()), (4, 1));
@@ -384,7 +467,7 @@ mod tests {
     fn stalled_flights_stand_in_line_until_they_make_progress() {
         let mut flights = Flights::new(5);
         let payloads = &mut Payloads::new(0).unwrap();
-        let all: Vec<u32> = (0..5).map(|conn| flights.insert(conn).unwrap()).collect();
+        let all: Vec<u32> = (0..5).map(|conn| begin(&mut flights, conn).unwrap()).collect();
         assert_eq!(flights.longest_stalled(), None);
         for at in [3, 1, 4, 0, 1, 3] {
             flights.stall(all[at], payloads);
@@ -405,7 +488,7 @@ mod tests {
         assert_eq!((flights.repeat(all[1]), flights.underway(), flights.len()), (1, 1, 2));
         flights.remove(all[1], payloads);
         assert_eq!((flights.underway(), flights.len()), (1, 1));
-        let fresh = flights.insert(9).unwrap();
+        let fresh = begin(&mut flights, 9).unwrap();
         assert_eq!(flights.longest_stalled(), None, "nobody is left, in whatever place");
         flights.stall(fresh, payloads);
         assert_eq!(flights.longest_stalled(), Some(fresh));

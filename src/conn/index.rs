@@ -15,11 +15,11 @@ use rustix::io::Errno;
 /// Places in a bucket.
 const PLACES: usize = 12;
 
-/// Places in use in a bucket, on average, when the table is full: two thirds. One slot in 13 is then not
-/// in the bucket where its search begins, after any number of slots have come and gone.
-const FILL: u32 = 8;
+/// Places in use in a bucket, on average, when the table is full: half. One slot in 100 is then not in the
+/// bucket where its search begins, after any number of slots have come and gone.
+const FILL: u32 = 6;
 
-/// A cache line: twelve slots, each with eight bits of its hash.
+/// A cache line: twelve slots, each with eight bits of its hash, and more in the bits that it leaves free.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Bucket {
@@ -27,6 +27,7 @@ struct Bucket {
     tags: [u8; PLACES],
     /// How many slots passed this bucket because it was full, and are behind it.
     passed: u32,
+    /// The upper bits, which no slot needs, are those of its hash.
     slots: [u32; PLACES],
 }
 
@@ -60,6 +61,8 @@ impl Iterator for Matches {
 /// records.
 pub struct Index {
     buckets: Array<Bucket>,
+    /// The bits that a slot may have.
+    slot_mask: u32,
     len: u32,
     capacity: u32,
 }
@@ -72,7 +75,8 @@ impl Index {
     /// When there is not so much address space.
     pub fn new(capacity: u32) -> Result<Index, Errno> {
         let buckets = Array::zeroed(capacity.div_ceil(FILL).max(1) as usize)?;
-        Ok(Index { buckets, len: 0, capacity })
+        let slot_mask = u32::MAX.checked_shr(capacity.leading_zeros()).unwrap_or(0);
+        Ok(Index { buckets, slot_mask, len: 0, capacity })
     }
 
     /// The bucket in which a search for `hash` begins.
@@ -96,28 +100,37 @@ impl Index {
     #[inline(always)]
     pub fn candidate(&self, hash: u64) -> Option<u32> {
         let bucket = &self.buckets[self.home(hash)];
-        match bucket.matches(tag(hash)).next() {
-            Some(place) => Some(bucket.slots[place]),
+        match self.slots(bucket, hash).next() {
+            Some((_, slot)) => Some(slot),
             None if bucket.passed == 0 => None,
             None => self.find(hash, |_| true),
         }
     }
 
+    /// The slots of `bucket` that most likely have hash `hash`, each with its place.
+    #[inline(always)]
+    fn slots<'a>(&self, bucket: &'a Bucket, hash: u64) -> impl Iterator<Item = (usize, u32)> + 'a {
+        let mask = self.slot_mask;
+        bucket.matches(tag(hash)).filter_map(move |place| {
+            let slot = bucket.slots[place];
+            ((slot ^ lower(hash)) & !mask == 0).then_some((place, slot & mask))
+        })
+    }
+
     /// The slot with hash `hash` for which `is_it` holds.
     #[inline]
     pub fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let (bucket, place) = self.search(hash, is_it)?;
-        Some(self.buckets[bucket].slots[place])
+        self.search(hash, is_it).map(|(_, _, slot)| slot)
     }
 
+    /// The same with its bucket and its place there.
     #[inline]
-    fn search(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
+    fn search(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<(usize, usize, u32)> {
         let mut at = self.home(hash);
         for _ in 0..self.buckets.len() {
             let bucket = &self.buckets[at];
-            let found = bucket.matches(tag(hash)).find(|&place| is_it(bucket.slots[place]));
-            match found {
-                Some(place) => return Some((at, place)),
+            match self.slots(bucket, hash).find(|&(_, slot)| is_it(slot)) {
+                Some((place, slot)) => return Some((at, place, slot)),
                 None if bucket.passed == 0 => return None,
                 None => at = self.after(at),
             }
@@ -132,6 +145,8 @@ impl Index {
     /// When more slots are added than the table was made for: that is a bug.
     pub fn insert(&mut self, hash: u64, slot: u32) {
         assert!(self.len < self.capacity, "the index is as large as the slab");
+        debug_assert!(slot & !self.slot_mask == 0, "{slot} is no slot of {}", self.capacity);
+        let slot = slot | lower(hash) & !self.slot_mask;
         self.len += 1;
         let mut at = self.home(hash);
         loop {
@@ -147,7 +162,7 @@ impl Index {
 
     /// Removes `slot`, whose hash is `hash`.
     pub fn remove(&mut self, hash: u64, slot: u32) {
-        let Some((found, place)) = self.search(hash, |other| other == slot) else { return };
+        let Some((found, place, _)) = self.search(hash, |other| other == slot) else { return };
         self.len -= 1;
         self.buckets[found].tags[place] = 0;
         let mut at = self.home(hash);
@@ -178,6 +193,12 @@ impl Index {
     }
 }
 
+/// The lower half of `hash`, whose upper bits are not among those that choose the bucket, nor in the tag.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+fn lower(hash: u64) -> u32 {
+    hash as u32
+}
+
 /// Eight bits of `hash` that are not among those that choose the bucket; never 0.
 #[expect(clippy::cast_possible_truncation, reason = "the low bits")]
 fn tag(hash: u64) -> u8 {
@@ -204,15 +225,16 @@ mod tests {
         let passed = |index: &Index| index.buckets.iter().map(|b| u64::from(b.passed)).sum::<u64>();
         const ROUNDS: u32 = 1_000_000;
         for n in 0..ROUNDS {
-            index.remove(hash(n), n);
-            index.insert(hash(n + CAPACITY), n + CAPACITY);
+            index.remove(hash(n), n % CAPACITY);
+            index.insert(hash(n + CAPACITY), n % CAPACITY);
         }
         assert_eq!(index.len(), CAPACITY as usize);
-        assert!(passed(&index) < u64::from(CAPACITY) / 8, "{} of them", passed(&index));
+        assert!(passed(&index) < u64::from(CAPACITY) / 50, "{} of them", passed(&index));
         for n in ROUNDS..ROUNDS + CAPACITY {
-            assert_eq!(index.find(hash(n), |slot| slot == n), Some(n));
-            index.remove(hash(n), n);
-            assert_eq!(index.find(hash(n), |slot| slot == n), None);
+            let slot = n % CAPACITY;
+            assert_eq!(index.find(hash(n), |other| other == slot), Some(slot));
+            index.remove(hash(n), slot);
+            assert_eq!(index.find(hash(n), |other| other == slot), None);
         }
         assert_eq!((index.len(), passed(&index)), (0, 0));
     }
@@ -238,9 +260,9 @@ mod tests {
                     let flow = FlowKey { remote: pattern(n), local: endpoint(0x0a4d_0001, 7000) };
                     index.insert(hasher.hash(&flow), n);
                 }
-                // Of random numbers, one in 50 (docs/decisions/0014-index.md).
+                // Of random numbers, one in 300 (docs/decisions/0014-index.md).
                 let passed: u32 = index.buckets.iter().map(|bucket| bucket.passed).sum();
-                assert!(passed < CAPACITY / 40, "{passed} of pattern {at}, secret {secret}");
+                assert!(passed < CAPACITY / 200, "{passed} of pattern {at}, secret {secret}");
             }
         }
     }
@@ -250,12 +272,12 @@ mod tests {
         let mut index = Index::new(10_000).unwrap();
         (0..10_000).for_each(|n| index.insert(hash(n), n));
         let right = (0..10_000).filter(|&n| index.candidate(hash(n)) == Some(n)).count();
-        assert!(right > 9_000, "{right} of 10,000");
+        assert!(right > 9_950, "{right} of 10,000");
     }
 
     #[test]
     fn a_search_ends_when_every_place_is_taken() {
-        // Two buckets, and the same hash for all: the next bucket of the last one is the first.
+        // Three buckets, and the same hash for all: the next bucket of the last one is the first.
         let mut index = Index::new(16).unwrap();
         (0..16).for_each(|n| index.insert(u64::MAX, n));
         let found = index.find(u64::MAX, |slot| slot == 15);

@@ -11,6 +11,7 @@ use super::ticks::Ticks;
 use crate::drops::DropReason;
 use crate::memory::array::PageKind;
 use crate::wire::addr::{Address, Endpoint, FlowHasher, FlowKey, Secret};
+use crate::wire::plain::Plain;
 
 /// The system refused memory for this many connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +78,12 @@ impl Table {
         self.hasher.hash(flow)
     }
 
+    /// What makes the hashes.
+    #[inline]
+    pub fn hasher(&self) -> &FlowHasher {
+        &self.hasher
+    }
+
     /// Asks for what a search for `hash` looks at first to be in the cache soon.
     pub fn prefetch_index(&self, hash: u64) {
         self.index.prefetch(hash);
@@ -93,12 +100,38 @@ impl Table {
         candidate
     }
 
-    /// As [`Table::find`], with what [`Table::candidate`] gave for `hash`, if nothing changed since.
-    pub fn find_from(&self, candidate: Option<u32>, flow: &FlowKey, hash: u64) -> Option<u32> {
-        match self.is(candidate?, flow) {
-            true => candidate,
-            false => self.find(flow, hash),
+    /// As [`Table::find`], with what [`Table::candidate`] gave for `hash`, which `is_current` if nothing
+    /// changed since.
+    pub fn find_from(
+        &self,
+        candidate: Option<u32>,
+        is_current: bool,
+        flow: &FlowKey,
+        hash: u64,
+    ) -> Option<u32> {
+        if is_current && self.is(candidate?, flow) {
+            return candidate;
         }
+        self.find(flow, hash)
+    }
+
+    /// The same for the flow of `plain`.
+    #[inline(always)]
+    pub fn find_plain(
+        &self,
+        candidate: Option<u32>,
+        is_current: bool,
+        plain: &Plain,
+        hash: u64,
+    ) -> Option<u32> {
+        if is_current {
+            let conn = &self.slab[candidate?];
+            let local = &self.paths[conn.path].local;
+            if plain.is_of((&conn.remote_addr, conn.remote_port), (local, conn.local_port)) {
+                return candidate;
+            }
+        }
+        self.find(&plain.flow(), hash)
     }
 
     /// The slot of the connection `flow`, whose hash is `hash`.

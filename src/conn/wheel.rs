@@ -98,6 +98,12 @@ impl Wheel {
     /// Puts timer `index` in for `deadline`, out of where it was.
     pub fn schedule(&mut self, timers: &mut impl Timers, index: u32, deadline: Tick) {
         self.cancel(timers, index);
+        self.insert(timers, index, deadline);
+    }
+
+    /// Puts timer `index`, which is in no slot, in for `deadline`.
+    pub fn insert(&mut self, timers: &mut impl Timers, index: u32, deadline: Tick) {
+        debug_assert!(!timers.links(index).is_linked());
         let (level, slot) = self.place(deadline);
         let head = level * SLOTS + slot;
         let next = self.heads[head];

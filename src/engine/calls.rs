@@ -211,12 +211,17 @@ impl<S: Service> Engine<S> {
     /// The service of the connection in `slot` waits for room: it gets a place among the promoted
     /// connections, if there is one, or what it has sent to wait for, or a moment at which to look
     /// again.
-    pub(super) fn wait_for_room(&mut self, slot: u32, now: Instant) {
+    pub(super) fn wait_for_room<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
         let conn = &self.table.slab[slot];
         if !conn.state.can_send() || conn.has(CLOSE_DUE) {
             return;
         }
-        if let Some(index) = self.promote(slot, now) {
+        if let Some(index) = self.promote(slot, now, output) {
             self.want_promoted_room(index);
             return;
         }
@@ -249,6 +254,7 @@ pub(super) struct Callee<'a, S> {
 impl<S: Service> Callee<'_, S> {
     /// Calls the service with the connection in `slot`, which has `output` to write into; what it sends is
     /// added to `answer`. What it asks for besides is left to [`Engine::grant`].
+    #[inline]
     pub(super) fn call<R>(
         self,
         slot: u32,

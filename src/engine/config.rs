@@ -48,8 +48,9 @@ pub struct Config {
     /// is dropped, so that the peer tries again later. No limit unless set; a thousand million at most.
     pub accept_rate: Option<u32>,
     /// Connections carried by a whole TCP socket at once, which keep what comes early and queue what
-    /// is to be sent (docs/decisions/0008-promotion.md). Without a place among them, a connection does
-    /// without: it acknowledges what it can take, and the peer sends the rest again.
+    /// is to be sent (docs/decisions/0008-promotion.md). Past that, those that have made no progress for
+    /// a while give way; without a place among them, a connection does without: it acknowledges what it
+    /// can take, and the peer sends the rest again.
     pub promoted_max: u32,
     /// The bytes that a promoted connection holds for each direction, at least
     /// [`crate::tcp::promoted::pool::BUFFER_MIN`]; and so the window that every connection advertises, if any can be promoted.

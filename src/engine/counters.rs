@@ -42,6 +42,10 @@ pub struct Counters {
     pub promotions: u64,
     /// Connections that needed promotion when every place was taken, each time it happened.
     pub promotions_refused: u64,
+    /// Promoted connections that gave their place to another, since they had made no progress for a while.
+    /// Those that had nothing to send and nothing unread live on parked; the others ended as
+    /// [`CloseReason::Evicted`].
+    pub places_taken: u64,
     /// Profiles that services asked for and did not get, because there were too many others.
     pub profiles_refused: u64,
     /// Connections now promoted.
@@ -95,7 +99,7 @@ impl Counters {
 
     /// What happened besides frames, drops, and ends of connections: names, as in status lines and in
     /// JSON, with their counts.
-    pub fn events(&self) -> [(&'static str, u64); 22] {
+    pub fn events(&self) -> [(&'static str, u64); 23] {
         [
             ("accepted", self.accepted),
             ("connected", self.connected),
@@ -113,6 +117,7 @@ impl Counters {
             ("cookies_accepted", self.cookies_accepted),
             ("promotions", self.promotions),
             ("promotions_refused", self.promotions_refused),
+            ("places_taken", self.places_taken),
             ("profiles_refused", self.profiles_refused),
             ("pushes_sent", self.pushes_sent),
             ("pushes_queued", self.pushes_queued),
@@ -143,6 +148,7 @@ impl Counters {
         self.resets += other.resets;
         self.promotions += other.promotions;
         self.promotions_refused += other.promotions_refused;
+        self.places_taken += other.places_taken;
         self.profiles_refused += other.profiles_refused;
         self.promoted += other.promoted;
         self.pushes_sent += other.pushes_sent;
@@ -157,5 +163,28 @@ impl Counters {
         self.half_open += other.half_open;
         self.established += other.established;
         self.connections += other.connections;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_engines_counted_is_added_up_and_named() {
+        let mut one = Counters { rx: 5, promotions_refused: 2, ..Counters::default() };
+        (one.places_taken, one.pushes_gone) = (3, 4);
+        one.close(CloseReason::Evicted);
+        one.close(CloseReason::TooSlow);
+        let mut sum = one.clone();
+        sum.add(&one);
+        let happened: Vec<_> = sum.events().into_iter().filter(|(_, count)| *count > 0).collect();
+        let expected = [("promotions_refused", 4), ("places_taken", 6), ("pushes_gone", 8)];
+        assert_eq!(happened, expected);
+        assert_eq!((sum.rx, sum.closed.iter().sum::<u64>()), (10, 4));
+        assert_eq!([CloseReason::Evicted, CloseReason::TooSlow].map(|why| sum.closed(why)), [2; 2]);
+        for (at, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at, "counted in its place: {}", reason.name());
+        }
     }
 }

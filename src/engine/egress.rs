@@ -9,7 +9,7 @@ use crate::frame::FramePool;
 use crate::service::{Answer, Service};
 use crate::tcp::CloseReason;
 use crate::tcp::timing;
-use crate::time::{Instant, Tick};
+use crate::time::{Duration, Instant, Tick};
 use crate::wire::emit::Outgoing;
 use crate::wire::packet::{Flags, SynOptions};
 use crate::wire::seq::SeqNumber;
@@ -96,11 +96,21 @@ impl<S: Service> Engine<S> {
         let Some(stalled) = self.flights.longest_stalled() else { return false };
         let evicted = self.flights[stalled].conn;
         debug_assert_ne!(evicted, slot, "who has a flight needs none");
-        if self.resets.take(now) {
-            self.reset(evicted, output);
-        }
-        self.remove(evicted, CloseReason::Evicted);
+        self.evict(evicted, now, output);
         true
+    }
+
+    /// Ends the connection in `slot` in favour of another. The reset counts against the limit.
+    pub(super) fn evict<P: FramePool>(
+        &mut self,
+        slot: u32,
+        now: Instant,
+        output: &mut Output<'_, P>,
+    ) {
+        if self.resets.take(now) {
+            self.reset(slot, output);
+        }
+        self.remove(slot, CloseReason::Evicted);
     }
 
     /// Sends what the service answered, and sees to it that it gets the room it waits for; returns
@@ -128,7 +138,7 @@ impl<S: Service> Engine<S> {
             self.close_later(slot, now);
         }
         if wants_room && !closing {
-            self.wait_for_room(slot, now);
+            self.wait_for_room(slot, now, output);
         }
         sends
     }
@@ -190,10 +200,20 @@ impl<S: Service> Engine<S> {
         if flight != NONE {
             return Some(flight);
         }
-        let flight = self.flights.insert(slot)?;
-        self.table.slab[slot].flight = flight;
-        self.flights[flight].since = Tick::of(now);
-        self.restart_flight_timer(flight, now);
+        self.begin_flight(slot, 0, now)
+    }
+
+    /// A flight for the connection in `slot`, which has none, of the first `len` bytes of the scratch buffer;
+    /// or `None` when all are in use.
+    #[inline]
+    pub(super) fn begin_flight(&mut self, slot: u32, len: usize, now: Instant) -> Option<u32> {
+        let since = Tick::of(now);
+        let conn = &mut self.table.slab[slot];
+        let timeout = self.classes[conn.class].profile.user_timeout;
+        let deadline = flight_deadline(since, 0, since, timeout);
+        let flight = self.flights.begin(slot, &self.scratch, len, (since, deadline))?;
+        conn.flight = flight;
+        self.flight_wheel.insert(&mut self.flights, flight, deadline);
         Some(flight)
     }
 
@@ -295,11 +315,8 @@ impl<S: Service> Engine<S> {
     pub(super) fn restart_flight_timer(&mut self, flight: u32, now: Instant) {
         let Flight { conn, since, .. } = self.flights[flight];
         let retries = self.flights[flight].retries();
-        let mut deadline = Tick::of(now).after(timing::rto(retries));
-        if let Some(timeout) = self.profile(conn).user_timeout {
-            let given_up = since.after(timeout);
-            deadline = if deadline.reached(given_up) { given_up } else { deadline };
-        }
+        let timeout = self.profile(conn).user_timeout;
+        let deadline = flight_deadline(Tick::of(now), retries, since, timeout);
         self.flights[flight].deadline = deadline;
         self.flight_wheel.schedule(&mut self.flights, flight, deadline);
     }
@@ -328,4 +345,12 @@ impl<S: Service> Engine<S> {
             }
         }
     }
+}
+
+/// When what was sent at `now` for the `retries`th time again is sent once more: at the latest, when the user
+/// timeout, counted from `since`, ends.
+#[inline]
+fn flight_deadline(now: Tick, retries: u8, since: Tick, timeout: Option<Duration>) -> Tick {
+    let deadline = now.after(timing::rto(retries));
+    timeout.map_or(deadline, |timeout| deadline.earlier(since.after(timeout)))
 }

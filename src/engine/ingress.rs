@@ -2,7 +2,6 @@
 
 use super::output::Output;
 use super::{BATCH_MAX, Engine};
-use crate::conn::table::Table;
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::Service;
@@ -18,9 +17,9 @@ use crate::wire::plain::Plain;
 /// few enough to be still in the nearest cache when their turn comes.
 const GROUP: usize = 16;
 
-/// A frame on its way through the passes.
+/// A frame on its way through the passes, without the frame.
+#[derive(Clone, Copy)]
 struct Received {
-    frame: Frame,
     /// What it holds, if that is a plain segment.
     plain: Option<Plain>,
     /// Of its flow, if it is a segment.
@@ -66,7 +65,7 @@ impl<S: Service> Engine<S> {
         self.counters.rx += rx.len() as u64;
         let Batch { mut received, mut others } = core::mem::take(&mut self.batch);
         let (mut looked_up, mut hashed) = (0, 0);
-        for frame in rx.drain(..) {
+        for frame in rx.iter() {
             received.push(self.parse(frame, pool, &mut others));
             if received.len() == hashed + GROUP {
                 self.look_up(&mut received, looked_up, hashed);
@@ -79,22 +78,23 @@ impl<S: Service> Engine<S> {
         let looked_up_at = self.table.changes();
         let mut output = Output::new(pool, tx);
         let mut packets = others.drain(..);
-        for Received { frame, plain, hash, candidate } in received.drain(..) {
+        for (frame, Received { plain, hash, candidate }) in rx.drain(..).zip(&received) {
+            let (hash, candidate) = (*hash, *candidate);
             // An earlier frame of the batch may have opened or ended the connection.
-            let find = |table: &Table, flow: &FlowKey| match table.changes() == looked_up_at {
-                true => table.find_from(candidate, flow, hash),
-                false => table.find(flow, hash),
-            };
+            let is_current = self.table.changes() == looked_up_at;
             let done = match plain {
-                Some(plain) => match find(&self.table, &plain.flow()) {
-                    Some(slot) => self.on_plain_segment(slot, frame, &plain, now, &mut output),
+                Some(plain) => match self.table.find_plain(candidate, is_current, plain, hash) {
+                    Some(slot) => self.on_plain_segment(slot, frame, plain, now, &mut output),
                     None => self.on_stray_segment(frame, &plain.to_segment(), now, &mut output),
                 },
                 None => match packets.next().expect("one for each") {
-                    Ok(Packet::Tcp(segment)) => match find(&self.table, &segment.flow) {
-                        Some(slot) => self.on_segment(slot, frame, &segment, now, &mut output),
-                        None => self.on_stray_segment(frame, &segment, now, &mut output),
-                    },
+                    Ok(Packet::Tcp(segment)) => {
+                        let flow = &segment.flow;
+                        match self.table.find_from(candidate, is_current, flow, hash) {
+                            Some(slot) => self.on_segment(slot, frame, &segment, now, &mut output),
+                            None => self.on_stray_segment(frame, &segment, now, &mut output),
+                        }
+                    }
                     Ok(Packet::IcmpError(error)) => {
                         output.reuse(frame);
                         self.on_icmp_error(&error, now, &mut output)
@@ -115,6 +115,7 @@ impl<S: Service> Engine<S> {
         }
         self.finish_batch(now, &mut output);
         drop(packets);
+        received.clear();
         self.batch = Batch { received, others };
     }
 
@@ -122,14 +123,14 @@ impl<S: Service> Engine<S> {
     #[inline(always)]
     fn parse(
         &self,
-        frame: Frame,
+        frame: &Frame,
         pool: &impl FramePool,
         others: &mut Vec<Result<Packet, DropReason>>,
     ) -> Received {
-        let bytes = pool.bytes(&frame);
+        let bytes = pool.bytes(frame);
         let plain = Plain::parse(bytes, self.config.mac).filter(|_| self.claims.is_held());
         let hash = match &plain {
-            Some(plain) => self.table.hash(&plain.flow()),
+            Some(plain) => plain.hash(self.table.hasher()),
             None => {
                 others.push(packet::parse(bytes, self.config.mac));
                 let packet = others.last_mut().expect("it was just added");
@@ -142,7 +143,7 @@ impl<S: Service> Engine<S> {
                 }
             }
         };
-        Received { frame, plain, hash, candidate: None }
+        Received { plain, hash, candidate: None }
     }
 
     /// Asks for the buckets of the frames from `hashed` on, and for the records of those before, from

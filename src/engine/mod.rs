@@ -21,7 +21,7 @@
 //! - `egress`: what a connection sends: data, FIN, ACK, reset
 //! - `push`: what services and other threads send to connections; `pushed`: what became of it, for services
 //! - `promoted`: connections that a whole TCP socket carries for a while; `promoted_timers`: when those have
-//!   something to do
+//!   something to do; `places`: who gets a place among them, and who gives way
 //! - `timers`: retransmission, keepalive, FIN-WAIT-2, TIME-WAIT
 //! - `icmp`: errors about segments sent, carried out as `tcp` decided
 //! - `messages`: ARP, NDP, ICMP; `control`: the answers that smoltcp makes
@@ -48,6 +48,7 @@ mod neighbor;
 mod open;
 mod output;
 mod paths;
+mod places;
 mod plain;
 mod promoted;
 mod promoted_timers;
@@ -101,6 +102,8 @@ pub struct Engine<S> {
     /// Connections carried by a socket, and what times them.
     promoted: Pool,
     promoted_wheel: Wheel,
+    /// Looks for places among them when all are taken.
+    hand: places::Hand,
     /// Promoted connections that took segments of the batch.
     due: Vec<u32>,
     isns: IsnGenerator,
@@ -165,6 +168,7 @@ impl<S: Service> Engine<S> {
             flight_wheel: Wheel::new(tick),
             promoted,
             promoted_wheel: Wheel::new(tick),
+            hand: places::Hand::default(),
             due: Vec::with_capacity(BATCH_MAX),
             isns: IsnGenerator::new(config.isn_secret),
             classes: Classes::new(),

@@ -118,15 +118,18 @@ impl<S: Service> Engine<S> {
         Err(DropReason::OutOfWindow)
     }
 
-    /// Takes an acknowledgment of all that is in flight.
+    /// Takes an acknowledgment of all that is in flight: see [`Engine::drop_flight`].
     #[inline(always)]
     fn take_whole_flight(&mut self, slot: u32, plain: &Plain, now: Instant) {
-        self.table.slab[slot].snd_una = plain.ack;
-        self.drop_flight(slot);
         let conn = &mut self.table.slab[slot];
-        conn.snd_wnd = plain.window;
-        (conn.touched, conn.attempts) = (Tick::of(now), 0);
-        conn.clear(CHALLENGED);
+        let flight = core::mem::replace(&mut conn.flight, NONE);
+        conn.snd_una = plain.ack;
+        self.flight_wheel.cancel(&mut self.flights, flight);
+        self.flights.remove(flight, &mut self.outbox.payloads);
+        if !conn.links.is_linked() && self.classes[conn.class].profile.keepalive.is_some() {
+            self.start_timer(slot);
+        }
+        hear(&mut self.table.slab[slot], plain, now);
     }
 
     /// Takes the last segment of a handshake.
@@ -160,10 +163,7 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> Result<(), DropReason> {
-        let conn = &mut self.table.slab[slot];
-        conn.snd_wnd = plain.window;
-        (conn.touched, conn.attempts) = (Tick::of(now), 0);
-        conn.clear(CHALLENGED);
+        hear(&mut self.table.slab[slot], plain, now);
         let len = usize::from(plain.len);
         let bytes = output.bytes(&frame).get(HEADERS_LEN..HEADERS_LEN + len).unwrap_or_default();
         let mut answer = Answer::default();
@@ -205,9 +205,9 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) {
-        let Some(flight) = self.flight_of(slot, now) else { return };
-        self.flights.append(flight, &self.scratch[..len], &mut self.outbox.payloads);
-        self.reply(slot, plain, len, output);
+        if self.begin_flight(slot, len, now).is_some() {
+            self.reply(slot, plain, len, output);
+        }
     }
 
     /// Sends a segment back to who sent `plain`: from SND.UNA on, with the first `len` bytes of the scratch
@@ -227,4 +227,12 @@ impl<S: Service> Engine<S> {
         let payload = &self.scratch[..len];
         output.frame(&mut self.counters, |room| reply.emit(room, ethernet, payload));
     }
+}
+
+/// Notes what a segment that is taken tells of the peer: that it lives, and its window.
+#[inline(always)]
+fn hear(conn: &mut Conn, plain: &Plain, now: Instant) {
+    conn.snd_wnd = plain.window;
+    (conn.touched, conn.attempts) = (Tick::of(now), 0);
+    conn.clear(CHALLENGED);
 }

@@ -1,70 +1,26 @@
-//! Connections that a whole TCP socket carries for a while: promotion, what they do, and parking.
+//! Connections that a whole TCP socket carries for a while: what they do, and parking.
 
 use super::Engine;
 use super::calls::Callee;
 use super::counters::Counters;
 use super::output::Output;
-use crate::conn::record::{CHALLENGED, CLOSE_DUE, NONE, PEER_CLOSED_FIRST, PROMOTED, State};
+use crate::conn::record::{CHALLENGED, CLOSE_DUE, PEER_CLOSED_FIRST, State};
 use crate::drops::DropReason;
 use crate::frame::{Frame, FramePool};
 use crate::service::{Answer, Context, Service};
 use crate::tcp::CloseReason;
 use crate::tcp::parked::Accept;
+use crate::tcp::promoted::Arrival;
 use crate::tcp::promoted::device::Transmit;
-use crate::tcp::promoted::{Arrival, Handover};
 use crate::time::{Instant, Tick};
 use crate::wire::ethernet::EthernetHeader;
 use crate::wire::packet::Segment;
 
 /// A service that waits for room is called when this part of the queue is free, or all of it: less
 /// would be many calls for little.
-const ROOM_PART: usize = 4;
+pub(super) const ROOM_PART: usize = 4;
 
 impl<S: Service> Engine<S> {
-    /// Has the connection in `slot` carried by a socket, if it is not already, and if there is a place
-    /// for it. Returns its place.
-    pub(super) fn promote(&mut self, slot: u32, now: Instant) -> Option<u32> {
-        let conn = &self.table.slab[slot];
-        if conn.promoted().is_some() {
-            return conn.promoted();
-        }
-        if !self.can_promote(slot) {
-            return None;
-        }
-        let flight = conn.flight;
-        let in_flight = match flight {
-            NONE => &[][..],
-            flight => self.flights.payload(flight, &self.outbox.payloads),
-        };
-        let handover = Handover::of(conn, self.table.flow(slot));
-        let Some(index) = self.promoted.promote(slot, &handover, in_flight, now) else {
-            self.counters.promotions_refused += 1;
-            return None;
-        };
-        let waits_for_ack = flight != NONE && self.flights[flight].wants_room;
-        let wants_room = self.table.waiting.take(slot) || waits_for_ack;
-        self.drop_flight(slot);
-        self.table.slab[slot].flight = PROMOTED | index;
-        // Of the record's timers only a wake is left.
-        match self.table.wakes.get(slot) {
-            Some(_) => self.start_timer(slot),
-            None => self.cancel_timer(slot),
-        }
-        self.counters.promotions += 1;
-        self.counters.promoted += 1;
-        if wants_room {
-            self.want_promoted_room(index);
-        }
-        self.schedule_promoted(slot, index, now);
-        Some(index)
-    }
-
-    /// Whether the connection in `slot` may be promoted, if there is a place for it.
-    pub(super) fn can_promote(&self, slot: u32) -> bool {
-        let conn = &self.table.slab[slot];
-        self.promoted.capacity() > 0 && conn.state.can_send() && !conn.has(CLOSE_DUE)
-    }
-
     /// Takes a segment of promoted connection `index`, judged before. What follows from it is
     /// done at the end of the batch, once for all its segments.
     pub(super) fn on_promoted_segment<P: FramePool>(

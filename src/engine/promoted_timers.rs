@@ -15,21 +15,25 @@ const EARLY_KEPT: Duration = Duration::from_secs(10);
 impl<S: Service> Engine<S> {
     /// When the connection is to be parked, if it has nothing to do.
     pub(super) fn quiet_at(&self, slot: u32, index: u32) -> Option<Tick> {
-        let promoted = &self.promoted[index].promoted;
-        let conn = &self.table.slab[slot];
-        let is_busy = promoted.is_outstanding()
-            || promoted.unread_len() > 0
-            || self.promoted[index].wants_room
-            || promoted.state() != Some(conn.state);
-        if is_busy || self.config.promote_always {
+        if self.is_busy(slot, index) || self.config.promote_always {
             return None;
         }
+        let conn = &self.table.slab[slot];
         let after = self.config.park_after;
-        match promoted.has_early() {
+        match self.promoted[index].promoted.has_early() {
             true => Some(self.promoted[index].received.after(after.max(EARLY_KEPT))),
             false if after.is_zero() => Some(conn.touched),
             false => Some(conn.touched.after(after)),
         }
+    }
+
+    /// Whether the connection has something to do that its record alone cannot go on with.
+    pub(super) fn is_busy(&self, slot: u32, index: u32) -> bool {
+        let promoted = &self.promoted[index].promoted;
+        promoted.is_outstanding()
+            || promoted.unread_len() > 0
+            || self.promoted[index].wants_room
+            || promoted.state() != Some(self.table.slab[slot].state)
     }
 
     /// Sets the timer of a promoted connection for the next thing that it has to do.

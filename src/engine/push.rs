@@ -394,8 +394,8 @@ impl<S: Service> Engine<S> {
         }
         let fits = len <= self.room(slot);
         let is_promotable = !fits && len <= usize::from(self.promoted.buffer());
-        if is_promotable || self.config.promote_always {
-            self.promote(slot, now);
+        if is_promotable || self.config.promote_always && !self.promoted.is_full() {
+            self.promote(slot, now, output);
         }
         if len > self.room(slot) {
             self.finish_batch(now, output);

@@ -27,8 +27,8 @@ impl<S: Service> Engine<S> {
         if conn.state == State::SynSent {
             return self.on_syn_sent(slot, frame, segment, now, output);
         }
-        if self.config.promote_always {
-            self.promote(slot, now);
+        if self.config.promote_always && !self.promoted.is_full() {
+            self.promote(slot, now, output);
         }
         let conn = &self.table.slab[slot];
         let window = self.receive_window(slot);
@@ -42,7 +42,7 @@ impl<S: Service> Engine<S> {
                 }
                 None => self.accept(slot, frame, segment, &accept, now, output),
             },
-            Verdict::Early(accept) => match self.promote(slot, now) {
+            Verdict::Early(accept) => match self.promote(slot, now, output) {
                 Some(index) => {
                     self.on_promoted_segment(index, frame, segment, &accept, now, output)
                 }
@@ -213,7 +213,7 @@ impl<S: Service> Engine<S> {
         {
             // There is more than a record can keep.
             answered = self.transmit_answer(slot, &answer, now, output);
-            if let Some(index) = self.promote(slot, now) {
+            if let Some(index) = self.promote(slot, now, output) {
                 return self.on_promoted_segment(index, frame, segment, accept, now, output);
             }
             answer = Answer::default();

@@ -134,7 +134,7 @@ impl<S: Service> Engine<S> {
     ) {
         let Flight { conn: slot, since, .. } = self.flights[index];
         if self.table.slab[slot].window() == 0
-            && let Some(index) = self.promote(slot, now)
+            && let Some(index) = self.promote(slot, now, output)
         {
             // The peer has closed its window: what is sent is a probe now, and who answers is there.
             self.run(index, now, output);

@@ -46,13 +46,19 @@ impl Wire {
     }
 }
 
+/// The memory of a frame.
+#[derive(Debug)]
+struct Piece {
+    buffer: Box<[u8]>,
+    /// Whether the frame is in the engine's hands.
+    is_engines: bool,
+}
+
 /// One end of two links joined in memory; see [`pair`].
 #[derive(Debug)]
 pub struct MemoryLink {
-    /// The buffer of each frame, by the frame's index.
-    buffers: Box<[Box<[u8]>]>,
-    /// Whether each frame is in the engine's hands.
-    handed_out: Box<[bool]>,
+    /// By the index of their frames.
+    pieces: Box<[Piece]>,
     free: Vec<u32>,
     engine: usize,
     /// Transmitted, and leaving with the next flush; bounded by `tx_ring`.
@@ -82,8 +88,7 @@ pub fn pair(frame_count: usize, frame_size: usize, ring: usize) -> (MemoryLink, 
     let (left, right) = (Parker::new(), Parker::new());
     let (to_left, to_right) = (left.unparker().clone(), right.unparker().clone());
     let end = |outgoing: &Arc<Wire>, incoming: &Arc<Wire>, parker, peer| MemoryLink {
-        buffers: (0..frame_count).map(|_| vec![0; frame_size].into_boxed_slice()).collect(),
-        handed_out: vec![false; frame_count].into_boxed_slice(),
+        pieces: (0..frame_count).map(|_| Piece::new(frame_size)).collect(),
         free: (0..u32::try_from(frame_count).expect("asserted above")).rev().collect(),
         engine: 0,
         tx: VecDeque::with_capacity(ring),
@@ -98,16 +103,22 @@ pub fn pair(frame_count: usize, frame_size: usize, ring: usize) -> (MemoryLink, 
     (end(&there, &back, left, to_right), end(&back, &there, right, to_left))
 }
 
+impl Piece {
+    fn new(frame_size: usize) -> Piece {
+        Piece { buffer: vec![0; frame_size].into_boxed_slice(), is_engines: false }
+    }
+}
+
 impl MemoryLink {
     /// Where a taken frame starts, in bytes: an eighth of its size is headroom, as the 256 of 2048
     /// bytes that AF_XDP keeps.
     fn headroom(&self) -> u16 {
-        let frame_size = self.buffers.first().map_or(0, |buffer| buffer.len());
+        let frame_size = self.pieces.first().map_or(0, |piece| piece.buffer.len());
         u16::try_from(frame_size / 8).expect("an eighth of what `pair` asserted")
     }
 
     fn hand_out(&mut self, index: u32, offset: u16, len: u16) -> Frame {
-        self.handed_out[index as usize] = true;
+        self.pieces[index as usize].is_engines = true;
         self.engine += 1;
         Frame::new(index, offset, len)
     }
@@ -116,7 +127,7 @@ impl MemoryLink {
     fn take_back(&mut self, frame: &Frame) -> bool {
         let ours = self.is_engines(frame);
         if ours {
-            self.handed_out[frame.index() as usize] = false;
+            self.pieces[frame.index() as usize].is_engines = false;
             self.engine -= 1;
         } else {
             self.invalid += 1;
@@ -125,7 +136,7 @@ impl MemoryLink {
     }
 
     fn is_engines(&self, frame: &Frame) -> bool {
-        self.handed_out.get(frame.index() as usize) == Some(&true)
+        self.pieces.get(frame.index() as usize).is_some_and(|piece| piece.is_engines)
     }
 
     /// Puts a frame's buffer onto the wire and an empty one in its place, if the receiver's ring
@@ -135,7 +146,7 @@ impl MemoryLink {
             self.outgoing.lost.fetch_add(1, Ordering::Relaxed);
             return false;
         };
-        let buffer = core::mem::replace(&mut self.buffers[frame.index() as usize], empty);
+        let buffer = core::mem::replace(&mut self.pieces[frame.index() as usize].buffer, empty);
         let len = u16::try_from(frame.len()).expect("a frame's length is a u16");
         let parcel = Parcel { buffer, offset: frame.offset(), len };
         // There are as many buffers for the wire as it has places, and this one's was empty.
@@ -158,19 +169,22 @@ impl FramePool for MemoryLink {
     }
 
     fn bytes(&self, frame: &Frame) -> &[u8] {
-        if !self.is_engines(frame) {
-            return &[];
-        }
         let start = usize::from(frame.offset());
-        self.buffers[frame.index() as usize].get(start..start + frame.len()).unwrap_or_default()
+        match self.pieces.get(frame.index() as usize) {
+            Some(Piece { buffer, is_engines: true }) => {
+                buffer.get(start..start + frame.len()).unwrap_or_default()
+            }
+            _ => &[],
+        }
     }
 
     fn room(&mut self, frame: &mut Frame) -> &mut [u8] {
-        if !self.is_engines(frame) {
-            return &mut [];
+        match self.pieces.get_mut(frame.index() as usize) {
+            Some(Piece { buffer, is_engines: true }) => {
+                buffer.get_mut(usize::from(frame.offset())..).unwrap_or_default()
+            }
+            _ => &mut [],
         }
-        let start = usize::from(frame.offset());
-        self.buffers[frame.index() as usize].get_mut(start..).unwrap_or_default()
     }
 }
 
@@ -182,7 +196,7 @@ impl Link for MemoryLink {
                 break;
             };
             let index = self.free.pop().expect("more than the reserve");
-            let empty = core::mem::replace(&mut self.buffers[index as usize], parcel.buffer);
+            let empty = core::mem::replace(&mut self.pieces[index as usize].buffer, parcel.buffer);
             self.incoming.empties.push(empty).expect("the place that the parcel had");
             batch.push(self.hand_out(index, parcel.offset, parcel.len));
             count += 1;

@@ -58,7 +58,10 @@ pub trait Service {
 
     /// Data came, in order. Returns how many bytes from the front were consumed. The rest comes again,
     /// with what follows it, at the latest when some of what was sent is acknowledged: it is kept if
-    /// the connection can be promoted, and otherwise not acknowledged.
+    /// the connection can be promoted, and otherwise not acknowledged. It is taken for the beginning of a
+    /// message: a connection of whose peer nothing more comes for 7 seconds may have to give way to others.
+    /// A service that waits for something else keeps what it needs and consumes all, or asks for room
+    /// ([`Context::want_room`]).
     ///
     /// A service that answers checks [`Context::room`] first, and consumes only what it can answer.
     fn on_data(&mut self, conn: &mut Context<'_>, bytes: &[u8]) -> usize;

@@ -15,8 +15,8 @@ pub(super) struct Outcome {
     /// Whether connections were opened by cookies. A segment that overtakes the first one of such a
     /// connection is answered with a reset, since all that is known of it stands in the first.
     had_cookies: bool,
-    /// How many connections gave way to others that needed their flights: peers that had vanished, or
-    /// to whom too much was lost.
+    /// How many connections gave way to others that needed their flights or places: peers that had
+    /// vanished, or to whom too much was lost.
     evicted: u64,
     /// How often the engines sent something again after a timeout.
     retransmitted: u64,
@@ -99,8 +99,14 @@ impl Outcome {
 
     fn is_excused(&self, end: &End) -> bool {
         let has_excuse = self.had_cookies || self.evicted > 0;
-        matches!(end, End::Broken(reason) if has_excuse && reason.starts_with("reset"))
+        let is_by_us = was_evicted(end);
+        is_by_us || matches!(end, End::Broken(reason) if has_excuse && reason.starts_with("reset"))
     }
+}
+
+/// Whether the client's own engine had another take its place.
+fn was_evicted(end: &End) -> bool {
+    matches!(end, End::Broken(reason) if reason.starts_with("evicted"))
 }
 
 /// What the server heard on each connection, and why that ended, agrees with what its clients say.
@@ -142,6 +148,8 @@ fn check_records(
         let explains = |talk: &&Conversation| {
             let allowed = match talk.talk.ending {
                 _ if reason == CloseReason::Evicted => true,
+                // However much of its reset was lost.
+                _ if talk.end.as_ref().is_some_and(was_evicted) => true,
                 Ending::Aborts(_) => reason == CloseReason::ResetByPeer,
                 Ending::Vanishes(_) => {
                     matches!(reason, CloseReason::KeepaliveTimeout | CloseReason::UserTimeout)

@@ -133,6 +133,8 @@ impl Reference {
                 return Some(begins);
             }
             let mut socket = socket(client.talk.talk.buffer);
+            // For when a server that had another take its place said so in vain.
+            socket.set_keep_alive(Some(SmolDuration::from_secs(20)));
             socket.set_nagle_enabled(random.below(2) == 0);
             let ack_delay = (random.below(2) == 0).then(|| SmolDuration::from_millis(10));
             socket.set_ack_delay(ack_delay);

@@ -44,10 +44,12 @@ pub enum CloseReason {
     HeartbeatMissed,
     /// The service had no use for the connection any more: nothing was asked for a while.
     Idle,
+    /// The peer was too slow with a request, or with taking the answer.
+    TooSlow,
     /// The peer broke the rules of the service's protocol, or went past a limit of the service.
     ProtocolError,
     /// The connection gave way to another when a limit was reached: it had made no progress for a
-    /// while, and the other needed its flight.
+    /// while, and the other needed its flight, or its place among the promoted connections.
     Evicted,
     /// The peer refused the connection with a reset.
     Refused,
@@ -57,7 +59,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [CloseReason; 11] = [
+    pub const ALL: [CloseReason; 12] = [
         CloseReason::ClosedByPeer,
         CloseReason::ClosedByUs,
         CloseReason::ResetByPeer,
@@ -65,6 +67,7 @@ impl CloseReason {
         CloseReason::UserTimeout,
         CloseReason::HeartbeatMissed,
         CloseReason::Idle,
+        CloseReason::TooSlow,
         CloseReason::ProtocolError,
         CloseReason::Evicted,
         CloseReason::Refused,
@@ -81,6 +84,7 @@ impl CloseReason {
             CloseReason::UserTimeout => "user_timeout",
             CloseReason::HeartbeatMissed => "heartbeat_missed",
             CloseReason::Idle => "idle",
+            CloseReason::TooSlow => "too_slow",
             CloseReason::ProtocolError => "protocol_error",
             CloseReason::Evicted => "evicted",
             CloseReason::Refused => "refused",

@@ -28,6 +28,12 @@ impl Address {
         u128::from_ne_bytes(self.0) & MASK == MAPPED
     }
 
+    /// Whether this is the IPv4 address with these bits, the first octet in the upper ones.
+    #[inline(always)]
+    pub const fn is_v4_of(&self, bits: u32) -> bool {
+        u128::from_ne_bytes(self.0) == u128::from_ne_bytes(Address::v4(bits.to_be_bytes()).0)
+    }
+
     /// The last four octets: the address itself, if it is IPv4.
     pub const fn v4_octets(&self) -> [u8; 4] {
         [self.0[12], self.0[13], self.0[14], self.0[15]]
@@ -44,8 +50,7 @@ impl Address {
     #[inline]
     pub fn is_valid_source(&self) -> bool {
         match self.is_v4() {
-            // From 224 on they are multicast, reserved, or the broadcast address.
-            true => !matches!(self.0[12], 0 | 127 | 224..),
+            true => is_valid_source_v4(self.0[12]),
             false => {
                 let v6 = Ipv6Addr::from(self.0);
                 !(v6.is_multicast() || v6.is_loopback() || v6.is_unspecified())
@@ -91,6 +96,13 @@ impl Address {
         let differing = u128::from_be_bytes(self.0) ^ u128::from_be_bytes(other.0);
         differing.leading_zeros() >= bits.min(128)
     }
+}
+
+/// Whether a host may send from an IPv4 address with this first octet: as [`Address::is_valid_source`].
+#[inline]
+pub(super) const fn is_valid_source_v4(first: u8) -> bool {
+    // From 224 on they are multicast, reserved, or the broadcast address.
+    !matches!(first, 0 | 127 | 224..)
 }
 
 impl From<IpAddr> for Address {
@@ -193,18 +205,32 @@ impl FlowHasher {
     /// The hash of `flow`.
     #[inline(always)]
     pub fn hash(&self, flow: &FlowKey) -> u64 {
-        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
         let (remote, local) = (&flow.remote.addr, &flow.local.addr);
+        let ports = u32::from(flow.remote.port) << 16 | u32::from(flow.local.port);
         if remote.is_v4() {
-            // What all mapped addresses share need not be hashed.
             let [remote, local] = [remote, local].map(|addr| u32::from_be_bytes(addr.v4_octets()));
-            hasher.write_u64(u64::from(remote) << 32 | u64::from(local));
-        } else {
-            hasher.write_u128(u128::from_be_bytes(remote.0));
-            hasher.write_u128(u128::from_be_bytes(local.0));
+            return self.hash_v4(remote, local, ports);
         }
-        hasher.write_u32(u32::from(flow.remote.port) << 16 | u32::from(flow.local.port));
+        let mut hasher = self.hasher();
+        hasher.write_u128(u128::from_be_bytes(remote.0));
+        hasher.write_u128(u128::from_be_bytes(local.0));
+        hasher.write_u32(ports);
         hasher.finish()
+    }
+
+    /// The hash of the flow between these IPv4 addresses, the remote port in the upper half of `ports`: what
+    /// all mapped addresses share is not hashed.
+    #[inline(always)]
+    pub fn hash_v4(&self, remote: u32, local: u32, ports: u32) -> u64 {
+        let mut hasher = self.hasher();
+        hasher.write_u64(u64::from(remote) << 32 | u64::from(local));
+        hasher.write_u32(ports);
+        hasher.finish()
+    }
+
+    #[inline(always)]
+    fn hasher(&self) -> FoldHasher<'_> {
+        FoldHasher::with_seed(self.seed, &self.shared)
     }
 }
 

@@ -5,7 +5,8 @@ use super::addr::Address;
 /// The protocol number of TCP.
 pub(super) const TCP: u8 = 6;
 
-/// A sum of 16-bit words in network order, not yet folded. There is room for 2^32 of them at least.
+/// A sum of 16-bit words in network order, four beside each other, not yet folded: what is carried out at
+/// the upper end comes in again at the lower one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum(u64);
 
@@ -17,13 +18,8 @@ impl Sum {
             return Sum(0);
         }
         let (words, rest) = bytes.as_chunks::<8>();
-        let mut sum = words.iter().fold(0, |sum, word| sum + halves(u64::from_be_bytes(*word)));
-        let (words, rest) = rest.as_chunks::<4>();
-        sum += words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum::<u64>();
-        let (words, rest) = rest.as_chunks::<2>();
-        sum += words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum::<u64>();
-        sum += rest.iter().map(|&byte| u64::from(byte) << 8).sum::<u64>();
-        Sum(sum)
+        let sum = words.iter().fold(Sum(0), |sum, word| sum.plus_long(u64::from_be_bytes(*word)));
+        sum.plus_long(left_aligned(rest))
     }
 
     /// The sum of the pseudo-header of a TCP segment of `len` bytes, header included (RFC 9293 section
@@ -37,25 +33,26 @@ impl Sum {
             }
             false => Sum::of(&source.0).and(Sum::of(&target.0)),
         };
-        Sum(addresses.0 + u64::from(TCP) + len as u64)
+        addresses.plus_long(u64::from(TCP) + len as u64)
     }
 
     /// This and 32 bits more.
     #[inline(always)]
     pub(super) fn plus(self, word: u32) -> Sum {
-        Sum(self.0 + u64::from(word))
+        self.plus_long(u64::from(word))
     }
 
     /// This and 64 bits more.
     #[inline(always)]
     pub(super) fn plus_long(self, word: u64) -> Sum {
-        Sum(self.0 + halves(word))
+        let (sum, carry) = self.0.overflowing_add(word);
+        Sum(sum + u64::from(carry))
     }
 
     /// Both sums together; the first is of an even number of bytes.
     #[inline(always)]
     pub(super) fn and(self, other: Sum) -> Sum {
-        Sum(self.0 + other.0)
+        self.plus_long(other.0)
     }
 
     /// Whether what was summed holds its own checksum, and that is right.
@@ -71,19 +68,24 @@ impl Sum {
     }
 
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "carries are added until none is left")]
     fn folded(self) -> u16 {
-        let mut sum = halves(self.0);
-        sum = (sum >> 16) + (sum & 0xffff);
-        sum = (sum >> 16) + (sum & 0xffff);
-        sum = (sum >> 16) + (sum & 0xffff);
-        sum as u16
+        // Both halves added in both orders: the lower one's carry comes in at the upper one.
+        let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
+        (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
     }
 }
 
+/// At most seven bytes, and zeros behind them.
 #[inline(always)]
-fn halves(word: u64) -> u64 {
-    (word >> 32) + (word & 0xffff_ffff)
+fn left_aligned(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        // Four to seven bytes: what both have in common is cut off the last four.
+        let [first, last] = [first, last].map(|word| u64::from(u32::from_be_bytes(*word)));
+        let rest = last << (8 * (8 - bytes.len()));
+        return first << 32 | rest & 0xffff_ffff;
+    }
+    let byte = |at| bytes.get(at).map_or(0, |&byte| u64::from(byte));
+    byte(0) << 56 | byte(1) << 48 | byte(2) << 40
 }
 
 #[cfg(test)]

@@ -102,9 +102,14 @@ impl EthernetHeader {
     #[inline]
     pub fn replies_to(&self, frame: &[u8]) -> bool {
         let Some(theirs) = frame.first_chunk::<LEN_UNTAGGED>() else { return false };
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = *theirs;
-        let swapped = [g, h, i, j, k, l, a, b, c, d, e, f, m, n];
-        self.bytes.first_chunk() == Some(&swapped)
+        let Some(ours) = self.bytes.first_chunk::<LEN_UNTAGGED>() else { return false };
+        // An address and two bytes more; those of the second are the EtherType.
+        let [to_them, from_us] = [long::<0>(ours), long::<6>(ours)];
+        let [to_us, from_them] = [long::<0>(theirs), long::<6>(theirs)];
+        let differing = to_us >> 16 ^ from_us >> 16
+            | from_them >> 16 ^ to_them >> 16
+            | (from_them ^ from_us) & 0xffff;
+        differing == 0
             && (!self.is_tagged() || frame.get(14..self.len()) == self.bytes.get(14..self.len()))
     }
 
@@ -161,6 +166,14 @@ impl EthernetHeader {
     pub fn len(&self) -> usize {
         usize::from(self.len)
     }
+}
+
+/// The eight bytes at `AT`, in network order.
+#[inline(always)]
+pub(super) fn long<const AT: usize>(bytes: &[u8]) -> u64 {
+    let mut long = [0; 8];
+    long.copy_from_slice(&bytes[AT..AT + 8]);
+    u64::from_be_bytes(long)
 }
 
 /// The big-endian 16-bit number at `at`, or `None` past the end.

@@ -247,6 +247,42 @@ fn silence_and_slowness_end_a_connection() {
 }
 
 #[test]
+fn transfers_that_crawl_end_and_others_go_on() {
+    let test = "transfers_that_crawl_end_and_others_go_on";
+    let Some(network) = Network::make(test, &["curl"]) else { return };
+    let site = Site::make();
+    let bytes = noise(7, 3_000_000);
+    site.write("large", &bytes);
+    let query = "&request-timeout=2s&min-rate=20000";
+    let mut server = site.serve(&network, query, &[]);
+    let large = format!("{}/large", BOTH[0]);
+    network.in_client(|| {
+        // A byte of a content every tenth of a second.
+        let mut slow = connect(ADDRESS);
+        slow.set_read_timeout(Some(Duration::from_millis(100))).expect("an open socket");
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+        slow.write_all(head).expect("it is taken");
+        let (clock, mut first) = (Clock::start(), [0; 1]);
+        while slow.read(&mut first).is_err() {
+            slow.write_all(b"x").expect("it is taken");
+            assert!(clock.now().since(Instant::ZERO) < PATIENCE);
+        }
+        assert!(clock.now().since(Instant::ZERO) >= Duration::from_secs(2));
+        assert!(rest_of(&slow).starts_with("TTP/1.1 408 Request Timeout\r\n"));
+    });
+    // Slower than the rate, and faster.
+    let args = ["curl", "--silent", "--limit-rate", "4000", "--max-time", "60", &large];
+    let Output { status, stdout, .. } = network.run(&args, b"");
+    assert!(!status.success() && stdout.len() < bytes.len() && bytes.starts_with(&stdout));
+    let got = curl(&network, &["--limit-rate", "800000", &large], b"");
+    assert!(got == bytes, "{} bytes of {}", got.len(), bytes.len());
+    let status = server.wait_until("all have gone", |status| status.established == 0);
+    assert_eq!(status.closed["too_slow"], 2, "{status:?}");
+    assert_eq!((status.events["http_408"], status.events["http_aborted"]), (1, 1), "{status:?}");
+    server.stop();
+}
+
+#[test]
 fn who_goes_on_too_long_still_reads_the_answer() {
     let test = "who_goes_on_too_long_still_reads_the_answer";
     let Some(network) = Network::make(test, &["curl"]) else { return };

@@ -37,6 +37,7 @@ mod many;
 mod mqtt;
 mod network;
 mod options;
+mod places;
 mod protocols;
 mod push;
 mod python;

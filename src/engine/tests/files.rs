@@ -5,6 +5,7 @@ use crate::engine::config::Config;
 use crate::service::builtin::{Builtin, Builtins, Setup};
 use crate::service::http::memory_files::MemoryFiles;
 use crate::service::http::{self, Files};
+use crate::tcp::CloseReason;
 use crate::time::Duration;
 use crate::wire::addr::Secret;
 use core::convert::Infallible;
@@ -19,11 +20,14 @@ fn serving(config: Config, bytes: &[u8]) -> Host<Builtins> {
 }
 
 fn serving_files(config: Config, files: &MemoryFiles) -> Host<Builtins> {
-    let open = |_: &_| Ok::<_, Infallible>(Box::new(files.clone()) as Box<dyn Files + Send>);
     // However often the same segment is lost, nobody gives up.
-    let patient = http::Setup { request_timeout: HOUR, ..http::Setup::default() };
+    serving_with(config, &http::Setup { request_timeout: HOUR, ..http::Setup::default() }, files)
+}
+
+fn serving_with(config: Config, setup: &http::Setup, files: &MemoryFiles) -> Host<Builtins> {
+    let open = |_: &_| Ok::<_, Infallible>(Box::new(files.clone()) as Box<dyn Files + Send>);
     let setups = Builtin::ALL.map(|service| match service {
-        Builtin::Http => Setup::Http(patient.clone()),
+        Builtin::Http => Setup::Http(setup.clone()),
         other => Setup::of(other),
     });
     let Ok(builtins) = Builtins::with_files(&setups, Secret([5; 16]), open);
@@ -103,5 +107,47 @@ fn requests_behind_a_file_that_is_late_are_answered_though_the_peer_has_closed()
         let is_all = got.contains("\r\n\r\nlate") && got.ends_with("behind it");
         assert!(is_all, "{promoted_max} places, {is_over}: {got}");
         assert_eq!(files.open_len(), 0);
+    }
+}
+
+#[test]
+fn who_sends_or_takes_a_byte_now_and_then_is_given_up_and_counted() {
+    for promoted_max in [0, 1] {
+        let files = MemoryFiles::new(&[("file", &[7; 100_000])]);
+        let serving = || {
+            let config = Config { promoted_max, ..config() };
+            serving_with(config, &http::Setup::default(), &files)
+        };
+        let too_slow = |host: &Host<Builtins>| host.engine.counters().closed(CloseReason::TooSlow);
+        // A byte of a content every 20 s.
+        let mut host = serving();
+        let mut peer = Peer::opened(&mut host, "10.77.0.1:80");
+        let post = b"POST /file HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n";
+        peer.tell(&mut host, ACK, post);
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            answers.extend(peer.read_all(host.seconds(20)));
+            answers.extend(peer.tell(&mut host, ACK, b"x"));
+        }
+        let refusal = answers.iter().find(|seen| !seen.payload.is_empty()).expect("an answer");
+        assert!(refusal.payload.starts_with(b"HTTP/1.1 408 ") && refusal.flags.fin);
+        peer.take(refusal);
+        peer.tell(&mut host, FIN, b"");
+        assert_eq!(too_slow(&host), 1, "{promoted_max}");
+        // A byte of a file every second.
+        let mut host = serving();
+        let mut peer = Peer::opened(&mut host, "10.77.0.1:80");
+        peer.tell(&mut host, ACK, b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut seconds = 0;
+        while too_slow(&host) == 0 {
+            host.seconds(1);
+            peer.ack += 1;
+            peer.window = 1;
+            peer.tell(&mut host, ACK, b"");
+            seconds += 1;
+            assert!(seconds < 70, "{promoted_max}");
+        }
+        assert!(seconds > 50, "{promoted_max}: {seconds}");
+        assert_eq!((files.open_len(), host.engine.counters().connections), (0, 0));
     }
 }

@@ -13,7 +13,7 @@
 //! - `sources`: addresses that no host sends from
 //! - `control`: ARP, NDP, ping; `command`: send and close
 //! - `plain`: the short way of plain segments against the whole way
-//! - `promotion`: connections that a whole TCP socket carries for a while
+//! - `promotion`: connections that a whole TCP socket carries for a while; `places`: who then gives way
 //! - `push`: what is sent to one connection from elsewhere; `broadcast`: to many; `pushed`: what
 //!   services are told of it
 //! - `simultaneous`: SYNs that cross
@@ -47,6 +47,7 @@ mod mqtt;
 mod passive;
 mod paths;
 mod peer;
+mod places;
 mod plain;
 mod prefixes;
 mod promotion;

@@ -10,8 +10,8 @@ pub struct Counters {
     pub idle: u64,
     /// Connections closed by their peers inside of a request.
     pub cut_short: u64,
-    /// Connections reset inside of an answer: its peer took nothing of it for the request timeout, its
-    /// file could not be read to the end, or the content that it echoes was malformed.
+    /// Connections reset inside of an answer: its peer took nothing of it for the request timeout, or less
+    /// than the least rate, its file could not be read to the end, or the content that it echoes was malformed.
     pub aborted: u64,
 }
 

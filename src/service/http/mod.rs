@@ -175,7 +175,7 @@ impl Http {
             }
             _ => Stage::Receiving { body, reply },
         };
-        let transfer = Transfer { exchange, stage, since: Tick::of(conn.now()) };
+        let transfer = Transfer { exchange, stage, until: conn.now() + self.setup.request_timeout };
         if let Some(index) = self.transfers.insert(transfer) {
             Place::Busy(index).store(conn);
         }
@@ -235,8 +235,8 @@ impl Http {
             return true;
         };
         let stage = Stage::Sending { file, offset, end, on_disk: false };
-        let since = Tick::of(conn.now());
-        if let Some(index) = self.transfers.insert(Transfer { exchange, stage, since }) {
+        let until = conn.now() + self.setup.request_timeout;
+        if let Some(index) = self.transfers.insert(Transfer { exchange, stage, until }) {
             Place::Busy(index).store(conn);
             self.pump(conn, index);
         }
@@ -277,7 +277,7 @@ impl Http {
                 }
                 Ok(read) => {
                     *offset += read as u64;
-                    transfer.since = Tick::of(conn.now());
+                    transfer.until = self.setup.longer(transfer.until, read, conn.now());
                 }
                 Err(files::ReadError::Later) => {
                     *on_disk = true;
@@ -297,8 +297,7 @@ impl Http {
             return 0;
         }
         let Some(transfer) = self.transfers.get_mut(index) else { return bytes.len() };
-        let now = Tick::of(conn.now());
-        let exchange = transfer.exchange;
+        let (now, exchange) = (conn.now(), transfer.exchange);
         match &mut transfer.stage {
             Stage::Sending { .. } => 0,
             Stage::Receiving { body, reply } => {
@@ -306,7 +305,7 @@ impl Http {
                 let reply = *reply;
                 match taken {
                     Ok(taken) => {
-                        transfer.since = now;
+                        transfer.until = self.setup.longer(transfer.until, taken.consumed, now);
                         if taken.is_last {
                             self.answer(conn, reply, exchange, Some(index));
                         }
@@ -330,7 +329,7 @@ impl Http {
                     conn.abort();
                     return bytes.len();
                 };
-                transfer.since = now;
+                transfer.until = self.setup.longer(transfer.until, taken.consumed, now);
                 let content = &bytes[taken.content.clone()];
                 if in_chunks && !content.is_empty() {
                     send_chunk(conn, content);
@@ -493,6 +492,8 @@ fn send_chunk(conn: &mut Context<'_>, content: &[u8]) {
 #[path = "http_tests.rs"]
 mod tests;
 
+#[cfg(test)]
+mod fields_tests;
 #[cfg(test)]
 mod patience_tests;
 #[cfg(test)]

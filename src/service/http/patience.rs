@@ -3,10 +3,29 @@
 use super::Http;
 use super::connection::Place;
 use super::reply::{After, Exchange, Reply};
+use super::setup::Setup;
 use super::status::Status;
 use super::transfers::Stage;
 use crate::service::Context;
-use crate::time::Tick;
+use crate::tcp::CloseReason;
+use crate::time::{Duration, Instant, Tick};
+
+impl Setup {
+    /// How long a transfer that is waited for until `until` is waited for, now that `bytes` more of it have
+    /// come or gone: for the time that they may take, but no longer than if it had just begun. So it may
+    /// neither stand still for that long nor be slower than the least rate for good, and what it was
+    /// faster at first helps it as long as that, and no longer.
+    pub(super) fn longer(&self, until: Instant, bytes: usize, now: Instant) -> Instant {
+        let most = now + self.request_timeout;
+        match self.rate_min {
+            Some(rate) => {
+                let nanos = (bytes as u64).saturating_mul(1_000_000_000) / u64::from(rate.get());
+                most.min(until + Duration::from_nanos(nanos))
+            }
+            None => most,
+        }
+    }
+}
 
 impl Http {
     /// When the patience with a connection ends, if it does.
@@ -15,7 +34,7 @@ impl Http {
             Place::Idle { since, .. } => Some(since.after(self.setup.idle_timeout?)),
             Place::Reading { since, .. } => Some(since.after(self.setup.request_timeout)),
             Place::Busy(index) => {
-                Some(self.transfers.get(index)?.since.after(self.setup.request_timeout))
+                Some(Tick::of(self.transfers.get(index)?.until).after(Duration::ZERO))
             }
             Place::Closed => None,
         }
@@ -68,5 +87,6 @@ impl Http {
             self.counters.aborted += 1;
             conn.abort();
         }
+        conn.close_for(CloseReason::TooSlow);
     }
 }

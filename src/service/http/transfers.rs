@@ -3,15 +3,15 @@
 use super::body::Body;
 use super::files::FileId;
 use super::reply::{Exchange, Reply};
-use crate::time::Tick;
+use crate::time::Instant;
 
 /// A transfer on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transfer {
     pub(super) exchange: Exchange,
     pub(super) stage: Stage,
-    /// When it last got on.
-    pub(super) since: Tick,
+    /// When the patience with it ends.
+    pub(super) until: Instant,
 }
 
 /// How far it is.

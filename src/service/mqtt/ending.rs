@@ -148,7 +148,7 @@ impl Mqtt {
         self.counters.wills += 1;
         let message: Arc<Message> = will.message;
         if message.retain && self.retain(&message).is_err() {
-            self.counters.refused_retained += 1;
+            self.retained.remove(message.topic());
         }
         self.find_targets(message.topic(), message.publisher);
         self.route(&message);

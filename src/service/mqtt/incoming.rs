@@ -161,10 +161,11 @@ impl Mqtt {
         }
         let message = Message::keep(&content, self.now, &self.account);
         if publish.retain && self.retain(&message).is_err() {
-            self.counters.refused_retained += 1;
             if can_be_told {
+                // Nothing happened: an earlier one is still the last.
                 return Ok(Reason::QuotaExceeded);
             }
+            self.retained.remove(topic);
         }
         self.route(&message);
         Ok(if is_wanted { Reason::Success } else { Reason::NoMatchingSubscribers })
@@ -176,12 +177,19 @@ impl Mqtt {
     }
 
     /// Retains `message`, or if it is empty forgets that of its topic (MQTT-3.3.1-6, -7).
+    ///
+    /// # Errors
+    ///
+    /// When there is no room, which is counted. If the message is delivered all the same, an earlier one is to
+    /// be forgotten: who subscribes later would take it for the last one, and to know none is better.
     pub(super) fn retain(&mut self, message: &Arc<Message>) -> Result<(), Full> {
         if message.payload().is_empty() {
             self.retained.remove(message.topic());
             return Ok(());
         }
-        self.retained.insert(Arc::clone(message), self.now)
+        let kept = self.retained.insert(Arc::clone(message), self.now);
+        self.counters.refused_retained += u64::from(kept.is_err());
+        kept
     }
 
     fn acknowledgment(

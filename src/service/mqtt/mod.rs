@@ -12,8 +12,8 @@
 //! - [`policy`]: what is allowed, and how much may be kept; [`usage`]: how much is
 //! - [`counters`]: what happened
 //! - `state`: the eight bytes
-//! - `topic`: names and filters; `tree`: of topics; `subscriptions`: who is to get what;
-//!   `retained`: the last message of a topic
+//! - `topic`: names and filters; `tree`: of topics; `subscriptions`: who is to get what; `shapes`: how much
+//!   there is to be looked at for that; `retained`: the last message of a topic
 //! - `message`: kept once; `session`: of a client; `sessions`: all of them
 //! - `admission`: CONNECT; `incoming`: the packets after it; `outgoing`: messages to clients;
 //!   `wide`: to very many; `backlog`: what of them was sent in part
@@ -31,6 +31,7 @@ pub mod policy;
 mod retained;
 mod session;
 mod sessions;
+mod shapes;
 mod state;
 mod subscriptions;
 mod topic;
@@ -119,6 +120,7 @@ impl Mqtt {
                     bytes_max: policy.subscription_bytes_max,
                     session_len_max: policy.session_subscriptions_max,
                     session_bytes_max: policy.session_subscription_bytes_max,
+                    shapes_max: policy.filter_shapes_max as usize,
                 },
                 secret,
             ),

@@ -31,6 +31,9 @@ pub struct Policy {
     pub subscription_bytes_max: usize,
     /// The same of one session, as if no other had any of them.
     pub session_subscription_bytes_max: u32,
+    /// Shapes of filters, and of their beginnings, that are deeper than 8 levels and have a `+`, told apart
+    /// by where it stands: with 631 more, so many places are looked at for one message at most.
+    pub filter_shapes_max: u32,
     /// The longest packet of a client, in bytes. It must fit what a promoted connection receives at
     /// once.
     pub packet_len_max: u32,
@@ -75,6 +78,7 @@ impl Default for Policy {
             session_subscriptions_max: 1_000,
             subscription_bytes_max: 4 << 30,
             session_subscription_bytes_max: 1 << 20,
+            filter_shapes_max: 4_096,
             packet_len_max: 65_535,
             topic_alias_max: 10,
             inflight_max: 20,

@@ -52,9 +52,8 @@ impl Retained {
     ///
     /// # Errors
     ///
-    /// When there is no room; the earlier one is gone all the same.
+    /// When there is no room; the earlier one stays.
     pub(super) fn insert(&mut self, message: Arc<Message>, now: Instant) -> Result<(), Full> {
-        self.remove(message.topic());
         if !self.has_room(&message) && now >= self.purge_after {
             self.purge_after = now + PURGE_INTERVAL;
             self.purge(now);
@@ -63,6 +62,11 @@ impl Retained {
             return Err(Full);
         }
         self.bytes += message.len();
+        if let Some(at) = self.place_of(message.topic()) {
+            let earlier = self.messages[at as usize].replace(message);
+            self.bytes -= earlier.map_or(0, |earlier| earlier.len());
+            return Ok(());
+        }
         let node = self.topics.insert(message.topic());
         let at = self.free.pop().unwrap_or_else(|| {
             self.messages.push(None);
@@ -73,10 +77,25 @@ impl Retained {
         Ok(())
     }
 
+    /// The place of the message of `topic`, if there is one.
+    fn place_of(&self, topic: &str) -> Option<u32> {
+        let at = self.topics.value(self.topics.find(topic)?);
+        (at != NONE).then_some(at)
+    }
+
+    /// Whether there is room for `message`, in place of an earlier one of its topic.
     fn has_room(&self, message: &Message) -> bool {
-        let bytes = self.bytes + self.topics.cost();
-        let more = message.len() + tree::cost_of(message.topic());
-        self.len() < self.limits.len_max as usize && bytes + more <= self.limits.bytes_max
+        let bytes = self.bytes + self.topics.cost() + message.len();
+        match self.place_of(message.topic()) {
+            Some(at) => {
+                let earlier = self.messages[at as usize].as_ref();
+                bytes - earlier.map_or(0, |earlier| earlier.len()) <= self.limits.bytes_max
+            }
+            None => {
+                self.len() < self.limits.len_max as usize
+                    && bytes + tree::cost_of(message.topic()) <= self.limits.bytes_max
+            }
+        }
     }
 
     /// Removes the message of `topic` (MQTT-3.3.1-6; 3.1.1: MQTT-3.3.1-10).

@@ -113,3 +113,22 @@ fn a_search_ends_when_it_has_looked_enough_or_found_enough() {
     });
     assert_eq!(count, 3);
 }
+
+#[test]
+fn one_that_takes_the_place_of_another_needs_room_for_the_difference_only() {
+    let bytes_max = message("a", &[b'x'; 10], None).len() + tree::cost_of("a");
+    let limits = Limits { len_max: 1, bytes_max };
+    let mut retained = Retained::new(limits, Secret([7; 16]));
+    for (len, is_kept) in [(10, true), (3, true), (10, true), (11, false)] {
+        let result = retained.insert(message("a", &vec![b'x'; len], None), Instant::ZERO);
+        assert_eq!((result.is_ok(), retained.len()), (is_kept, 1), "{len}");
+    }
+    let mut lens = Vec::new();
+    retained.matching("#", Instant::ZERO, &mut 10, |message| {
+        lens.push(message.payload().len());
+        true
+    });
+    assert_eq!(lens, [10], "what there is no room for changes nothing");
+    retained.remove("a");
+    assert_eq!((retained.len(), retained.bytes, retained.topics.len()), (0, 0, 0));
+}

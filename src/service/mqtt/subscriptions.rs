@@ -4,6 +4,7 @@
 //! tree of filters leads to.
 
 use super::codec::subscribe::{Options, RetainHandling};
+use super::shapes::{Shape, Shapes};
 use super::topic::{self, ANY_LEVEL, ANY_REST};
 use super::tree::{self, NONE, ROOT, Tree};
 use crate::wire::addr::Secret;
@@ -56,6 +57,8 @@ pub(super) struct Limits {
     /// The same of one session.
     pub(super) session_len_max: u32,
     pub(super) session_bytes_max: u32,
+    /// How many shapes the beginnings of deep filters may have.
+    pub(super) shapes_max: usize,
 }
 
 /// There is no room for another subscription.
@@ -66,6 +69,7 @@ pub(super) struct Full;
 pub(super) struct Subscriptions {
     /// The filters. The value of a node is its first entry.
     filters: Tree,
+    shapes: Shapes,
     entries: Vec<Entry>,
     free: u32,
     len: u32,
@@ -76,7 +80,8 @@ impl Subscriptions {
     /// Room for what `limits` say, in memory that is taken as it is used.
     pub(super) fn new(limits: Limits, secret: Secret) -> Subscriptions {
         let filters = Tree::new(secret);
-        Subscriptions { filters, entries: Vec::new(), free: NONE, len: 0, limits }
+        let (shapes, entries) = (Shapes::default(), Vec::new());
+        Subscriptions { filters, shapes, entries, free: NONE, len: 0, limits }
     }
 
     /// Subscribes `session`, whose subscriptions are in `list`, to `filter`. Returns whether there was
@@ -84,7 +89,7 @@ impl Subscriptions {
     ///
     /// # Errors
     ///
-    /// When there are too many.
+    /// When there are too many, or messages would be looked for in too many places because of it.
     pub(super) fn subscribe(
         &mut self,
         list: &mut SessionList,
@@ -109,8 +114,15 @@ impl Subscriptions {
         {
             return Err(Full);
         }
+        let shape = Shape::of(filter);
+        if self.shapes.len() + self.shapes.lacking(shape) > self.limits.shapes_max {
+            return Err(Full);
+        }
         let node = self.filters.insert(filter);
         let next_of_node = self.filters.value(node);
+        if next_of_node == NONE {
+            self.shapes.add(shape);
+        }
         let next_of_session = list.first;
         let entry = Entry { subscription, node, next_of_session, next_of_node, prev_of_node: NONE };
         let at = match self.free {
@@ -203,32 +215,16 @@ impl Subscriptions {
     /// Calls `found` for each filter that matches `name` and that somebody has subscribed to.
     fn filters_matching(&self, name: &str, mut found: impl FnMut(u32)) {
         let wildcards = !topic::is_reserved(name);
-        self.matching_below(ROOT, topic::levels(name), wildcards, &mut found);
+        let mut search = Search { filters: &self.filters, found: &mut found, looks: 0 };
+        search.below(ROOT, topic::levels(name), wildcards);
     }
 
-    fn matching_below(
-        &self,
-        node: u32,
-        mut levels: core::str::Split<'_, char>,
-        wildcards: bool,
-        found: &mut impl FnMut(u32),
-    ) {
-        let mut found_at = |node: u32| {
-            if self.filters.value(node) != NONE {
-                found(node);
-            }
-        };
-        if wildcards && let Some(rest) = self.filters.child(node, ANY_REST) {
-            // It stands for no further level too.
-            found_at(rest);
-        }
-        let Some(level) = levels.next() else { return found_at(node) };
-        if let Some(child) = self.filters.child(node, level) {
-            self.matching_below(child, levels.clone(), true, found);
-        }
-        if wildcards && let Some(child) = self.filters.child(node, ANY_LEVEL) {
-            self.matching_below(child, levels, true, found);
-        }
+    /// How many nodes are looked at for `name`.
+    #[cfg(test)]
+    fn looks(&self, name: &str) -> usize {
+        let mut search = Search { filters: &self.filters, found: &mut |_| (), looks: 0 };
+        search.below(ROOT, topic::levels(name), !topic::is_reserved(name));
+        search.looks
     }
 
     /// The entry of `session`, which has `list`, at `node`. It is looked for in both of its lists at once,
@@ -272,6 +268,9 @@ impl Subscriptions {
         if next_of_node != NONE {
             self.entries[next_of_node as usize].prev_of_node = prev_of_node;
         }
+        if self.filters.value(node) == NONE {
+            self.shapes.remove(Shape::at(&self.filters, node));
+        }
         self.filters.set_count(node, self.filters.count(node) - 1);
         self.filters.prune(node);
         self.entries[at as usize].next_of_session = self.free;
@@ -286,7 +285,40 @@ impl Subscriptions {
 
     /// The memory that they take, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.filters.memory() + self.entries.capacity() * size_of::<Entry>()
+        let entries = self.entries.capacity() * size_of::<Entry>();
+        self.filters.memory() + self.shapes.memory() + entries
+    }
+}
+
+/// A walk through the filters that match a name.
+struct Search<'a, F: FnMut(u32)> {
+    filters: &'a Tree,
+    /// Called for each of them that somebody has subscribed to.
+    found: &'a mut F,
+    /// How many nodes were looked at.
+    looks: usize,
+}
+
+impl<F: FnMut(u32)> Search<'_, F> {
+    fn below(&mut self, node: u32, mut levels: core::str::Split<'_, char>, wildcards: bool) {
+        self.looks += 1;
+        if wildcards && let Some(rest) = self.filters.child(node, ANY_REST) {
+            // It stands for no further level too.
+            self.found(rest);
+        }
+        let Some(level) = levels.next() else { return self.found(node) };
+        if let Some(child) = self.filters.child(node, level) {
+            self.below(child, levels.clone(), true);
+        }
+        if wildcards && let Some(child) = self.filters.child(node, ANY_LEVEL) {
+            self.below(child, levels, true);
+        }
+    }
+
+    fn found(&mut self, node: u32) {
+        if self.filters.value(node) != NONE {
+            (self.found)(node);
+        }
     }
 }
 

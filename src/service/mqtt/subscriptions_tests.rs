@@ -27,7 +27,10 @@ pub(in super::super) fn any_filter() -> impl Strategy<Value = String> {
         1 => Just(""),
         3 => Just("+"),
     ];
-    let levels = proptest::collection::vec(level, 0..4);
+    let levels = prop_oneof![
+        9 => proptest::collection::vec(level.clone(), 0..4),
+        1 => proptest::collection::vec(level, 9..12),
+    ];
     let last = prop_oneof![Just("a"), Just("b"), Just("+"), Just("#"), Just("")];
     (levels, last)
         .prop_map(|(mut levels, last)| {
@@ -42,6 +45,7 @@ const LIMITS: Limits = Limits {
     bytes_max: usize::MAX,
     session_len_max: 1_000,
     session_bytes_max: u32::MAX,
+    shapes_max: 4_096,
 };
 
 fn subscriptions(limits: Limits) -> Subscriptions {
@@ -122,6 +126,7 @@ proptest! {
             subscriptions.unsubscribe_all(list);
         }
         prop_assert_eq!((subscriptions.len(), subscriptions.filters.len()), (0, 0));
+        prop_assert_eq!(subscriptions.shapes.len(), 0);
         prop_assert_eq!(subscriptions.cost(), 0);
     }
 }
@@ -144,4 +149,60 @@ fn each_limit_refuses_and_replacing_is_always_possible() {
     subscriptions.unsubscribe_all(&mut lists[0]);
     assert_eq!(subscriptions.filters.len(), 1, "what nobody subscribed to is forgotten");
     assert!(subscriptions.memory() > 0);
+}
+
+/// The worst filters for a message to `a/a/a/...` of 128 levels: each has it looked for in another place,
+/// and none matches. This is the one with number `n`.
+fn worst(n: u32) -> String {
+    let level = |at: u32| if at < 32 && n >> at & 1 == 1 { "+" } else { "a" };
+    let levels: Vec<&str> = (0..127).map(level).collect();
+    format!("{}/no", levels.join("/"))
+}
+
+#[test]
+fn what_is_looked_at_for_a_message_is_bounded_whatever_was_subscribed_to() {
+    let name = ["a"; 128].join("/");
+    let most = 511 + 120;
+    for (shapes_max, granted_max) in [(4_096, 1_000), (100, 100), (0, 1)] {
+        let limits = Limits { len_max: u32::MAX, session_len_max: u32::MAX, shapes_max, ..LIMITS };
+        let mut subscriptions = subscriptions(limits);
+        let mut list = SessionList::EMPTY;
+        let mut granted = 0;
+        // Numbers whose bits are spread, so that all parts of a filter differ.
+        for n in (0..3_000u32).map(|n| n.wrapping_mul(0x9e37_79b9)) {
+            let result = subscriptions.subscribe(&mut list, 1, &worst(n), OPTIONS, 0);
+            granted += usize::from(result.is_ok());
+        }
+        let looks = subscriptions.looks(&name);
+        assert!(looks <= most + shapes_max, "{looks} looks, with {shapes_max} shapes");
+        assert!((1..=granted_max).contains(&granted), "{granted}");
+        // Those of the usual depth are always granted, and so are those without `+`.
+        let mut others = SessionList::EMPTY;
+        for n in 0..256u32 {
+            let filter: Vec<&str> = (0..8).map(|at| ["+", "b"][(n >> at & 1) as usize]).collect();
+            let filter = format!("{}/#", filter.join("/"));
+            assert_eq!(subscriptions.subscribe(&mut others, 2, &filter, OPTIONS, 0), Ok(false));
+        }
+        assert_eq!(subscriptions.subscribe(&mut others, 2, &name, OPTIONS, 0), Ok(false));
+        // What is given back can be used.
+        let refused = worst(u32::MAX - 1);
+        assert_eq!(subscriptions.subscribe(&mut others, 2, &refused, OPTIONS, 0), Err(Full));
+        subscriptions.unsubscribe_all(&mut list);
+        let granted = subscriptions.subscribe(&mut others, 2, &refused, OPTIONS, 0);
+        assert_eq!(granted.is_ok(), shapes_max > 120);
+    }
+}
+
+#[test]
+fn a_thousand_filters_of_one_shape_are_one() {
+    let mut subscriptions = subscriptions(Limits { shapes_max: 4, ..LIMITS });
+    let mut list = SessionList::EMPTY;
+    for n in 0..900 {
+        let filter = format!("plant/+/line/{n}/cell/7/robot/4/axis/6/+/raw");
+        assert_eq!(subscriptions.subscribe(&mut list, 1, &filter, OPTIONS, 0), Ok(false));
+    }
+    let name = "plant/a/line/77/cell/7/robot/4/axis/6/b/raw";
+    let mut found = 0;
+    assert_eq!((subscriptions.matching(name, |_| found += 1), found), (1, 1));
+    assert!(subscriptions.looks(name) <= 13);
 }

@@ -169,6 +169,12 @@ impl Tree {
         &self.nodes[node as usize].level
     }
 
+    /// The levels of the topic that ends at `node`, the last one first.
+    pub(super) fn levels_up(&self, node: u32) -> impl Iterator<Item = &str> {
+        let some = |at: u32| (at != ROOT).then(|| &self.nodes[at as usize]);
+        core::iter::successors(some(node), move |node| some(node.parent)).map(|node| &*node.level)
+    }
+
     /// The nodes right below `node`.
     pub(super) fn children(&self, node: u32) -> impl Iterator<Item = u32> {
         let some = |at: u32| (at != NONE).then_some(at);
@@ -184,10 +190,7 @@ impl Tree {
 
     /// [`cost_of`] the topic that ends at `node`.
     pub(super) fn cost_to(&self, node: u32) -> usize {
-        let some = |at: u32| (at != ROOT).then(|| &self.nodes[at as usize]);
-        core::iter::successors(some(node), |node| some(node.parent))
-            .map(|node| node.level.len() + NODE_COST)
-            .sum()
+        self.levels_up(node).map(|level| level.len() + NODE_COST).sum()
     }
 
     /// How many nodes there are below the root.

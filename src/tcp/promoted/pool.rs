@@ -136,6 +136,11 @@ impl Pool {
         self.len() == 0
     }
 
+    /// Whether every place is taken.
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
     /// How many bytes each direction of a connection holds.
     pub fn buffer(&self) -> u16 {
         self.buffer

@@ -171,3 +171,16 @@ fn a_second_client_with_the_name_takes_the_session() {
     assert_eq!(world.mqtt.counters().taken_over, 3);
     assert_eq!(world.mqtt.usage().sessions, 0);
 }
+
+#[test]
+fn a_length_of_more_bytes_than_it_needs_is_read_in_3_1_1_alone() {
+    // MQTT-1.5.5-1 of 5.0; 3.1.1 does not say so.
+    let padded = b"\xc0\x80\x00";
+    let mut world = World::new();
+    let peer = world.connect(&Hello::new(V311, "a").bytes());
+    assert_eq!((world.ask(peer, padded), world.closed(peer)), (PINGRESP.to_vec(), None));
+    let peer = world.connect(&Hello::new(V5, "b").bytes());
+    assert_eq!(world.ask(peer, padded), b"\xe0\x01\x81");
+    assert_eq!(world.closed(peer), Some(Some(CloseReason::ProtocolError)));
+    assert_eq!(world.mqtt.counters().malformed, 1);
+}

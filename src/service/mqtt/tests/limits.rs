@@ -93,6 +93,76 @@ fn retained_messages() {
 }
 
 #[test]
+fn a_message_that_is_delivered_and_not_retained_leaves_no_older_one_behind() {
+    let retained = |version, first, text| publish_with(version, first, "a", 1, b"", text);
+    let long = "x".repeat(2_000);
+    let policy = Policy { retained_bytes_max: 1_000, ..Policy::default() };
+    // At QoS 0 and in 3.1.1 nobody can be told, so it is delivered.
+    for (version, first, answer) in
+        [(V311, 0x31, &b""[..]), (V5, 0x31, b""), (V311, 0x33, &puback(1))]
+    {
+        let mut world = World::with(policy);
+        let [peer, subscriber] =
+            ["p", "s"].map(|name| world.connect(&Hello::new(version, name).bytes()));
+        world.send(peer, &retained(version, 0x31, "older"));
+        world.ask(subscriber, &subscribe(version, "a", 0));
+        assert_eq!(world.ask(peer, &retained(version, first, &long)), answer);
+        let heard = world.take(subscriber);
+        assert!(heard.ends_with(long.as_bytes()), "it is heard by who is there");
+        assert_eq!((world.mqtt.retained_at("a"), world.mqtt.usage().retained), (None, 0));
+        assert_eq!(world.mqtt.counters().refused_retained, 1);
+    }
+    // Who is told that it was refused has changed nothing.
+    let mut world = World::with(policy);
+    let [peer, subscriber] = ["p", "s"].map(|name| world.connect(&Hello::new(V5, name).bytes()));
+    world.send(peer, &retained(V5, 0x31, "older"));
+    world.ask(subscriber, &subscribe(V5, "a", 0));
+    let refused = packet(0x40, &[b"\x00\x01\x97"]);
+    assert_eq!(world.ask(peer, &retained(V5, 0x33, &long)), refused);
+    assert_eq!(world.take(subscriber), b"");
+    assert_eq!(world.mqtt.retained_at("a"), Some(b"older".to_vec()));
+    // Nor is an older one forgotten when there is no room for the message at all, which nobody hears then.
+    let mut world = World::with(Policy { message_bytes_max: 1_000, ..Policy::default() });
+    let peer = world.connect(&Hello::new(V311, "p").bytes());
+    world.send(peer, &retained(V311, 0x31, "older"));
+    world.send(peer, &retained(V311, 0x31, &long));
+    assert_eq!(world.mqtt.retained_at("a"), Some(b"older".to_vec()));
+    // A will is delivered in any case.
+    let mut world = World::with(policy);
+    let peer = world.connect(&Hello::new(V5, "p").bytes());
+    world.send(peer, &retained(V5, 0x31, "older"));
+    let dying = world.connect(&Hello::new(V5, "w").will("a", &long, 0x20, b"").bytes());
+    world.lose(dying);
+    assert_eq!((world.mqtt.counters().wills, world.mqtt.retained_at("a")), (1, None));
+}
+
+#[test]
+fn shapes_of_filters() {
+    let policy = Policy { filter_shapes_max: 2, ..Policy::default() };
+    for (version, refusal) in [(V311, 0x80), (V5, 0x97)] {
+        let mut world = World::with(policy);
+        let peer = world.connect(&Hello::new(version, "a").bytes());
+        for (filter, code) in [
+            ("+/+/+/+/+/+/+/+/#", 0),
+            ("1/2/3/4/5/6/7/8/9/10/11/12", 0),
+            ("1/2/3/4/5/6/7/8/9/+/#", 0),
+            ("a/b/c/d/e/f/g/h/i/+/k", 0),
+            ("1/2/3/4/5/6/7/8/+/+", refusal),
+            ("1/2/3/4/5/6/7/8/9/+/#", 0),
+        ] {
+            assert_eq!(world.ask(peer, &subscribe(version, filter, 0)), suback(version, code));
+        }
+        assert_eq!(world.mqtt.counters().refused_subscriptions, 1);
+        assert_eq!(world.mqtt.usage().subscriptions, 4);
+        // What was refused is not subscribed to.
+        world.send(peer, &publish(version, "1/2/3/4/5/6/7/8/9/10", "x"));
+        let once = publish(version, "1/2/3/4/5/6/7/8/9/10", "x");
+        assert_eq!(world.take(peer), once);
+        world.check();
+    }
+}
+
+#[test]
 fn retained_messages_beyond_what_may_wait_are_counted() {
     let mut world = World::with(Policy { queue_max: 3, ..Policy::default() });
     let peer = world.connect(&Hello::new(V311, "a").bytes());

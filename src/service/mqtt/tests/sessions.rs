@@ -153,3 +153,46 @@ fn a_message_that_expires_while_it_waits_is_not_delivered() {
     assert_eq!(world.mqtt.counters().dropped_expired, 1);
     world.check();
 }
+
+#[test]
+fn what_is_to_be_sent_again_is_dropped_if_the_client_takes_no_packet_so_long_any_more() {
+    let mut world = World::new();
+    let hello = Hello::persistent(V5, "s");
+    let first = world.connect(&hello.bytes());
+    world.send(first, &subscribe(V5, "#", 1));
+    let publisher = world.connect(&Hello::new(V5, "p").bytes());
+    let long = "x".repeat(100);
+    for text in ["1", &long, "3"] {
+        world.send(publisher, &publish1(V5, "a", 1, text));
+    }
+    world.lose(first);
+    // MQTT-3.1.2-24, -25: as if it had been delivered.
+    let (second, received) = resumed(&mut world, &hello.clone().with(b"\x27\x00\x00\x00\x32"));
+    let again = |identifier, text| publish_with(V5, 0x3a, "a", identifier, b"", text);
+    assert_eq!(received, [again(1, "1"), again(3, "3")].concat());
+    let counters = world.mqtt.counters();
+    assert_eq!((counters.redelivered, counters.dropped_too_large), (2, 1));
+    world.send(second, &[puback(1), puback(3)].concat());
+    world.lose(second);
+    let (_, received) = resumed(&mut world, &hello);
+    assert_eq!(received, b"", "nor does it come back");
+    assert_eq!(world.mqtt.usage().message_bytes, 0);
+    world.check();
+}
+
+#[test]
+fn a_will_without_a_delay_is_published_at_once_though_the_session_goes_on() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let subscriber = world.connect(&Hello::new(version, "s").bytes());
+        world.ask(subscriber, &subscribe(version, "w", 0));
+        let hello = Hello::persistent(version, "dies").will("w", "gone", 0, b"");
+        let dying = world.connect(&hello.bytes());
+        world.lose(dying);
+        assert_eq!(world.take(subscriber), publish(version, "w", "gone"));
+        // Once.
+        let (dying, _) = resumed(&mut world, &Hello::persistent(version, "dies"));
+        world.lose(dying);
+        assert_eq!((world.take(subscriber), world.mqtt.counters().wills), (vec![], 1));
+    }
+}
