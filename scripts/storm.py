@@ -36,17 +36,14 @@ import argparse
 import json
 import os
 import re
-import select
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from stage import SOURCE, Network, Server, Witness, begin, finish, hold_on, markdown
+
 TARGET = "line://10.77.0.1:7000"
-# More pairs of an address and a port than ten million clients with 16 ports each have.
-SOURCE = "10.77.16.0/20"
 COLUMNS = (
     "clients", "back s", "lost s", "tries/s", "mean", "SYN/s", "limited", "retries", "beats", "p50 us",
     "p99 us", "all p99", "witness", "w p50", "w p99", "w max", "w late", "calm p99",
@@ -59,102 +56,6 @@ def seconds(text):
     return float(number) * {"ms": 0.001, "s": 1, "m": 60}[unit]
 
 
-class Network:
-    """Two namespaces joined by a veth pair."""
-
-    def __init__(self):
-        self.suffix = f"storm-{os.getpid()}"
-
-    def __enter__(self):
-        self.script("veth-up.sh")
-        return self
-
-    def __exit__(self, *_):
-        self.script("veth-down.sh")
-
-    def script(self, name):
-        command = ["sh", os.path.join(ROOT, "scripts", name), "--suffix", self.suffix]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-    def command(self, side, words):
-        return ["ip", "netns", "exec", f"tenmil-{side}-{self.suffix}"] + words
-
-
-class Server:
-    """`tenmil serve`, and what its status lines say."""
-
-    def __init__(self, network, connections, options):
-        words = [options.tenmil, "serve", "--interface", "tm-server0", "--address", "10.77.0.1/16"]
-        words += ["--listen", TARGET, "--max-connections", str(connections + 1024)]
-        words += ["--accept-rate", str(options.accept_rate)]
-        # A process of its own, which a signal reaches and not `ip`, which executes it.
-        self.process = subprocess.Popen(
-            network.command("server", words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        self.began = time.monotonic()
-        self.rest = b""
-        self.established = 0
-        # Of each second: SYNs accepted, and SYNs dropped.
-        self.accepted, self.limited = [0], [0]
-        os.set_blocking(self.process.stdout.fileno(), False)
-
-    def read(self, timeout):
-        """Takes the status lines that come in this time."""
-        if not select.select([self.process.stdout], [], [], timeout)[0]:
-            return
-        self.rest += self.process.stdout.read() or b""
-        *lines, self.rest = self.rest.split(b"\n")
-        for line in lines:
-            found = re.search(rb"\((\d+) established", line)
-            if found:
-                self.established = int(found.group(1))
-                self.accepted.append(count(line, b"accepted"))
-                self.limited.append(count(line, b"accept_limited"))
-
-    def wait(self, connections, patience, child):
-        """Waits until so many are established; returns how long after the start that was, or None."""
-        while time.monotonic() - self.began < patience:
-            self.read(0.2)
-            if self.established >= connections:
-                return time.monotonic() - self.began
-            if self.process.poll() is not None or child is not None and child.poll() is not None:
-                sys.exit("storm: the server or its clients ended by themselves")
-        return None
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def syns(self):
-        """SYNs that came, by the second."""
-        totals = [accepted + limited for accepted, limited in zip(self.accepted, self.limited)]
-        return [after - before for before, after in zip(totals, totals[1:])]
-
-
-class Witness:
-    """`scripts/witness.py` in the clients' namespace."""
-
-    def __init__(self, network, options):
-        words = [sys.executable, os.path.join(ROOT, "scripts", "witness.py"), "10.77.0.1", "7000"]
-        words += ["--connections", str(options.witnesses)]
-        self.process = subprocess.Popen(
-            network.command("client", words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def say(self, word):
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
-
-    def mark(self):
-        self.say("mark")
-        return json.loads(self.process.stdout.readline())
-
-
-def count(line, name):
-    found = re.search(rb"\b" + name + rb" (\d+)", line)
-    return int(found.group(1)) if found else 0
-
-
 def load(network, connections, options, file, more):
     words = [options.tenmil, "load", "--interface", "tm-client0", "--source", SOURCE]
     words += ["--target", TARGET, "--connections", str(connections), "--heartbeat", options.heartbeat]
@@ -164,37 +65,14 @@ def load(network, connections, options, file, more):
     )
 
 
-def hold_on(server, time_s, child):
-    """Lets time pass while the server is listened to."""
-    end = time.monotonic() + time_s
-    while time.monotonic() < end:
-        server.read(0.2)
-        if child.poll() is not None:
-            sys.exit("storm: the clients ended by themselves")
-
-
-def finish(child, file, patience):
-    """Has the clients close, and returns their summary."""
-    child.send_signal(signal.SIGINT)
-    try:
-        said, _ = child.communicate(timeout=patience)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        sys.exit("storm: the clients do not end")
-    with open(file) as json_file:
-        text = json_file.read()
-    if not text:
-        sys.exit("storm: the clients came to nothing:\n" + said)
-    return json.loads(text)
-
-
 def run(connections, options):
     """One storm: its row, and all that is known of it."""
     period = seconds(options.heartbeat)
+    words = ["--listen", TARGET, "--accept-rate", str(options.accept_rate)]
     server = child = witness = None
-    with Network() as network, tempfile.NamedTemporaryFile() as file:
+    with Network("storm") as network, tempfile.NamedTemporaryFile() as file:
         try:
-            server = Server(network, connections, options)
+            server = Server(network, connections, options, words)
             server.read(5)
             witness = Witness(network, options)
             # They arrive at the pace that the server lets them in at.
@@ -212,7 +90,7 @@ def run(connections, options):
             server.kill()
             witness.say("drop")
             time.sleep(options.down)
-            server = Server(network, connections, options)
+            server = Server(network, connections, options, words)
             server.read(5)
             witness.mark()
             witness.say("open")
@@ -257,10 +135,6 @@ def run(connections, options):
     return whole and back is not None, row, known
 
 
-def markdown(row):
-    return "| " + " | ".join(f"{value:>9}" for value in row) + " |"
-
-
 def main():
     parser = argparse.ArgumentParser(description="Has very many clients come back at once.")
     parser.add_argument("--accept-rate", type=int, default=50_000)
@@ -277,12 +151,7 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("connections", type=int, nargs="*", default=[1_000_000])
     options = parser.parse_args()
-    if not options.tenmil:
-        options.tenmil = os.path.join(ROOT, "target", "release", "tenmil")
-        subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
-    options.tenmil = os.path.abspath(options.tenmil)
-    # So that nothing is left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("storm: stopped"))
+    begin(options)
     print(markdown(COLUMNS))
     print(markdown(["---:"] * len(COLUMNS)), flush=True)
     all_whole, storms = True, []

@@ -43,6 +43,8 @@ const STRICT: Policy = Policy {
     queue_max: 8,
     queues_max: 14,
     filter_shapes_max: 4,
+    at_once_max: 2,
+    wide_max: 3,
     retained_max: 4,
     retained_bytes_max: 6_000,
     message_bytes_max: 12_000,

@@ -105,7 +105,8 @@ impl Clients {
     /// Runs the plan over `link`, on this thread.
     pub(super) fn run(&self, link: impl Link, mac: Mac, mtu: u32) -> anyhow::Result<Finished> {
         let config = self.config(mac, mtu)?;
-        let heartbeat = Heartbeat { seats: self.seats()?, ..Heartbeat::default() };
+        let subscription = self.plan.subscription.clone();
+        let heartbeat = Heartbeat { seats: self.seats()?, subscription, ..Heartbeat::default() };
         let engine = Engine::try_new(config, heartbeat, self.clock.now())?;
         let driver = LoadDriver::new(self.plan.clone(), self.progress.clone());
         let link = Tapped::new(self.faults.on(link, 0), self.capture.clone());

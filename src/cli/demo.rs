@@ -18,6 +18,7 @@ use crate::link::memory;
 use crate::load::flows::{Flows, Target};
 use crate::load::plan::{Plan, UNDERWAY_MAX};
 use crate::load::progress::Phase;
+use crate::load::subscription::Subscription;
 use crate::service::builtin::{Builtin, Builtins, Setup};
 use crate::shard::affinity;
 use crate::shard::clock::Clock;
@@ -72,8 +73,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME|off")]
     heartbeat: Option<heartbeat::Arg>,
 
+    /// Have each client of mqtt subscribe to this filter before it counts as open.
+    #[arg(long, value_name = "FILTER")]
+    subscribe: Option<Subscription>,
+
     /// Have the server send a line of this many bytes on every connection while they are held: of line
-    /// as it is, of ws as a message.
+    /// as it is, of ws as a message, of mqtt to the topic that --subscribe names.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(2..=2900))]
     broadcast: Option<u16>,
 
@@ -100,14 +105,29 @@ impl Args {
 
     /// Whether clients of the service know what is pushed to them.
     fn check_broadcast(&self) -> anyhow::Result<()> {
-        let knows = matches!(self.service, Builtin::Line | Builtin::Ws);
-        if self.broadcast.is_some() && !knows {
-            bail!(
-                "clients of {} take nothing unasked: --broadcast goes with line and ws",
-                self.service
-            );
+        if self.subscribe.is_some() && self.service != Builtin::Mqtt {
+            bail!("--subscribe is for clients of mqtt: give --service mqtt");
         }
-        Ok(())
+        match (self.broadcast, self.service, self.topic()) {
+            (None, ..) | (_, Builtin::Line | Builtin::Ws, _) => Ok(()),
+            (_, Builtin::Mqtt, Some(topic)) if !topic.contains(['+', '#']) => Ok(()),
+            (_, Builtin::Mqtt, Some(topic)) => {
+                bail!(
+                    "nothing can be published to {topic}: give --subscribe a topic without + and #"
+                )
+            }
+            (_, Builtin::Mqtt, None) => {
+                bail!("clients of mqtt get what they subscribe to: give --subscribe TOPIC")
+            }
+            (_, service, _) => bail!(
+                "clients of {service} take nothing unasked: --broadcast goes with line, ws and mqtt"
+            ),
+        }
+    }
+
+    /// The topic that is broadcast to, where there is one.
+    fn topic(&self) -> Option<String> {
+        self.subscribe.as_ref().map(|subscription| subscription.filter().to_owned())
     }
 
     /// What the clients do.
@@ -130,6 +150,7 @@ impl Args {
                 churn: None,
                 duration: None,
                 reconnect: None,
+                subscription: self.subscribe.clone(),
             },
             owned: vec![Owned { addr: CLIENTS, range_len: CLIENTS_LEN, link_len: LINK_LEN }],
             gateways: Vec::new(),
@@ -276,8 +297,8 @@ fn on_veth(
                 }
                 Phase::Holding => {
                     hold.1 = cpu_time(&pid)?;
-                    let begin = |line| pushes::ask_for(&control_path(), line);
-
+                    let topic = args.topic();
+                    let begin = |line| pushes::ask_for(&control_path(), topic, line);
                     asking.look(scope, begin, || resident_bytes(&pid).map(Some))?;
                 }
                 _ => {}
@@ -331,7 +352,11 @@ fn in_memory(args: &Args, clients: &Clients, stop: &AtomicBool) -> anyhow::Resul
                 }
                 Phase::Holding => {
                     let (handle, clock, service) = (shared.handle(), clients.clock, args.service);
-                    let begin = move |line| pushes::ask_shard(&handle, clock, service, line);
+                    let topic = args.topic();
+                    let begin = move |line: String| match topic {
+                        Some(topic) => pushes::publish_on_shard(&handle, clock, &topic, &line),
+                        None => pushes::ask_shard(&handle, clock, service, line),
+                    };
                     asking.look(scope, begin, || Ok(None))?;
                 }
                 _ => {}

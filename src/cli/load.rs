@@ -14,6 +14,8 @@ use crate::link::af_xdp::program::XdpMode;
 use crate::link::af_xdp::routes;
 use crate::load::flows::{Flows, Target};
 use crate::load::plan::{Plan, UNDERWAY_MAX, stride};
+use crate::load::subscription::Subscription;
+use crate::service::builtin::Builtin;
 use crate::shard::Shared;
 use crate::shard::clock::Clock;
 use crate::tcp::timing::TIME_WAIT;
@@ -83,6 +85,11 @@ pub(super) struct Args {
     /// Hold connections no longer than so long after the first SYN, and then close them.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+
+    /// Have each client of mqtt subscribe to this filter, with QoS 0, before it counts as open. The messages
+    /// that come are counted as pushes, and compared with the first one.
+    #[arg(long, value_name = "FILTER")]
+    subscribe: Option<Subscription>,
 
     #[command(flatten)]
     reconnect: reconnect::Args,
@@ -193,6 +200,9 @@ impl Args {
         let prefixes: Vec<_> = self.source.iter().map(prefix).collect();
         let targets: Vec<_> = self.target.iter().map(target).collect();
         let reconnect = self.reconnect.plan()?;
+        if self.subscribe.is_some() && !targets.iter().any(|to| to.service == Builtin::Mqtt) {
+            bail!("--subscribe is for clients of mqtt: give an mqtt:// among the --target");
+        }
         let flows = |len: u64| Flows::new(&prefixes, &targets, len);
         // Where connections come back, each client has several ports, if there are so many.
         let row = stride(u64::from(self.connections), targets.len());
@@ -221,6 +231,7 @@ impl Args {
             churn: rate.filter(|_| self.churn),
             duration: self.duration,
             reconnect,
+            subscription: self.subscribe.clone(),
         })
     }
 

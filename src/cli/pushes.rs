@@ -2,17 +2,17 @@
 
 use super::summary::Latency;
 use crate::client::exchange::PUSHED;
-use crate::conn::broadcast::Audience;
+use crate::conn::broadcast::{Audience, Progress};
 use crate::control::ask::ask;
 use crate::control::message::Reached;
 use crate::control::{Answer, Request};
 use crate::load::heartbeat::Heartbeat;
 use crate::service::builtin::Builtin;
-use crate::service::unasked::unasked;
+use crate::service::unasked::{Published, unasked};
 use crate::shard::clock::Clock;
 use crate::shard::mailbox::Handle;
 use crate::time::Duration;
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
@@ -75,9 +75,13 @@ impl<'scope> Asking<'scope> {
     }
 }
 
-/// Has the server that listens on `control` broadcast `line`.
-pub(super) fn ask_for(control: &Path, line: String) -> anyhow::Result<Reached> {
-    match ask(control, &Request::Broadcast { local: None, topic: None, text: line }, |_| {})? {
+/// Has the server that listens on `control` broadcast `line`, or publish it to `topic`.
+pub(super) fn ask_for(
+    control: &Path,
+    topic: Option<String>,
+    line: String,
+) -> anyhow::Result<Reached> {
+    match ask(control, &Request::Broadcast { local: None, topic, text: line }, |_| {})? {
         Answer::Progress(reached) => Ok(reached),
         other => bail!("the server answered {other:?}"),
     }
@@ -100,6 +104,21 @@ pub(super) fn ask_shard(
     }
 }
 
+/// Has the shard behind `handle` publish `line` to `topic`.
+pub(super) fn publish_on_shard(
+    handle: &Handle,
+    clock: Clock,
+    topic: &str,
+    line: &str,
+) -> anyhow::Result<Reached> {
+    let began = clock.now();
+    let receipt = handle.publish(None, topic, line.as_bytes())?;
+    let published = receipt.wait(Duration::from_secs(10));
+    let Published { queued, full } = published.context("the server does not answer")??;
+    let progress = Progress { queued, full, is_done: true, ..Progress::default() };
+    Ok(Reached::of(&progress, u64::try_from(clock.now().since(began).as_micros())?))
+}
+
 /// What the clients were pushed. Fields about the broadcast are `null` where none was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Pushes {
@@ -107,8 +126,12 @@ pub(super) struct Pushes {
     pub(super) received: u64,
     /// Their bytes.
     pub(super) received_bytes: u64,
+    /// Messages that differ from the first one, of WebSocket and MQTT.
+    pub(super) different: u64,
     /// From the first of them until the last.
     pub(super) seconds: f64,
+    /// From the start of the clients' program until the last of them.
+    pub(super) until_seconds: f64,
     /// The bytes of the broadcast, for each connection.
     pub(super) bytes: Option<u16>,
     /// Connections that it was sent to, or queued for, as the server says.
@@ -143,7 +166,9 @@ impl Pushes {
         Some(Pushes {
             received: messages,
             received_bytes: bytes,
+            different: heartbeat.pushed.different,
             seconds: heartbeat.pushed.span().as_secs_f64(),
+            until_seconds: heartbeat.pushed.last().unwrap_or_default().nanos() as f64 / 1e9,
             bytes: asked.map(|asked| asked.bytes),
             sent: reached.map(|reached| u64::from(reached.sent) + u64::from(reached.queued)),
             not_sent: reached.map(|reached| u64::from(reached.full) + u64::from(reached.gone)),
@@ -157,9 +182,12 @@ impl Pushes {
 
     /// Whether everybody that something was sent to has received all of it.
     pub(super) fn is_clean(&self) -> bool {
-        let Pushes { received, received_bytes, bytes, sent, not_sent, .. } = *self;
+        let Pushes { received, received_bytes, different, bytes, sent, not_sent, .. } = *self;
         let (Some(bytes), Some(sent)) = (bytes, sent) else { return true };
-        received == sent && received_bytes == sent * u64::from(bytes) && not_sent == Some(0)
+        different == 0
+            && received == sent
+            && received_bytes == sent * u64::from(bytes)
+            && not_sent == Some(0)
     }
 }
 
@@ -167,6 +195,9 @@ impl fmt::Display for Pushes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Pushes { received, received_bytes, seconds, latency_us, .. } = self;
         write!(f, "pushes       {received} received, {received_bytes} bytes, in {seconds:.2} s")?;
+        if self.different > 0 {
+            write!(f, ", {} other than the first", self.different)?;
+        }
         if let (Some(sent), Some(not_sent)) = (self.sent, self.not_sent) {
             write!(f, "; {sent} sent")?;
             if not_sent > 0 {

@@ -1,6 +1,6 @@
 //! Broadcasts: one payload for many connections, which are looked at one after the other.
 
-use super::delivery::Outcome;
+use super::delivery::{Outcome, Pusher};
 use super::payload::{Payload, Payloads};
 use crate::wire::addr::Endpoint;
 use std::collections::VecDeque;
@@ -56,6 +56,12 @@ impl Progress {
         } += 1;
     }
 
+    /// How many connections it has been for so far; none when it is done says that nobody was in its
+    /// audience.
+    pub fn connections(&self) -> u32 {
+        self.sent + self.queued + self.full + self.gone
+    }
+
     /// Adds what another engine did of the same broadcast.
     pub fn add(&mut self, other: &Progress) {
         self.places += other.places;
@@ -72,6 +78,32 @@ impl Progress {
 /// Called whenever a broadcast has got on, the last time when it is done.
 pub type Report = Box<dyn FnMut(&Progress) + Send>;
 
+/// Who is told how far a broadcast is.
+pub enum Follower {
+    /// Nobody.
+    Nobody,
+    /// Who asked for it.
+    Asker(Report),
+    /// The service that asked for it.
+    Service(Pusher),
+}
+
+impl From<Option<Report>> for Follower {
+    fn from(report: Option<Report>) -> Follower {
+        report.map_or(Follower::Nobody, Follower::Asker)
+    }
+}
+
+/// What a service is to be told of a broadcast.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The service, and what it calls it.
+    pub pusher: Pusher,
+    /// How far it is.
+    pub progress: Progress,
+}
+
 /// A broadcast.
 pub struct Broadcast {
     /// What it says; referred to until the last place was looked at.
@@ -82,7 +114,7 @@ pub struct Broadcast {
     pub progress: Progress,
     /// Deliveries of it that wait.
     pub waiting: u32,
-    report: Option<Report>,
+    follower: Follower,
 }
 
 /// A fixed number of broadcasts. One is under way, the others wait for it.
@@ -107,10 +139,11 @@ impl Broadcasts {
     }
 
     /// Adds a broadcast of `payload`, which is referred to for it, behind the others; there must be room.
-    pub fn add(&mut self, audience: Audience, payload: Payload, report: Option<Report>) {
+    pub fn add(&mut self, audience: Audience, payload: Payload, follower: Follower) {
         let number = self.entries.iter().position(Option::is_none).expect("there is room");
         let progress = Progress::default();
-        self.entries[number] = Some(Broadcast { payload, audience, progress, waiting: 0, report });
+        self.entries[number] =
+            Some(Broadcast { payload, audience, progress, waiting: 0, follower });
         self.running.push_back(u8::try_from(number).expect("there are at most 255"));
     }
 
@@ -121,12 +154,12 @@ impl Broadcasts {
     }
 
     /// The broadcast under way has looked at every place: the next one may begin.
-    pub fn end_running(&mut self, payloads: &mut Payloads) {
-        let Some(number) = self.running.pop_front() else { return };
+    pub fn end_running(&mut self, payloads: &mut Payloads) -> Option<Told> {
+        let number = self.running.pop_front()?;
         if let Some(broadcast) = &self.entries[usize::from(number)] {
             payloads.release(broadcast.payload);
         }
-        self.report(number);
+        self.report(number)
     }
 
     /// A delivery of broadcast `number` waits.
@@ -137,26 +170,34 @@ impl Broadcasts {
     }
 
     /// A delivery of broadcast `number` waited, and this became of it.
-    pub fn settle(&mut self, number: u8, outcome: Outcome) {
+    pub fn settle(&mut self, number: u8, outcome: Outcome) -> Option<Told> {
         if let Some(broadcast) = &mut self.entries[usize::from(number)] {
             broadcast.progress.count(outcome);
             broadcast.waiting -= 1;
         }
-        self.report(number);
+        self.report(number)
     }
 
-    /// Tells who asked for broadcast `number` how far it is. It is forgotten when it is done.
-    pub fn report(&mut self, number: u8) {
+    /// Tells who asked for broadcast `number` how far it is; if that is a service, it is for the caller to
+    /// tell. It is forgotten when it is done.
+    pub fn report(&mut self, number: u8) -> Option<Told> {
         let is_running = self.running.contains(&number);
         let entry = &mut self.entries[usize::from(number)];
-        let Some(broadcast) = entry else { return };
+        let broadcast = entry.as_mut()?;
         broadcast.progress.is_done = !is_running && broadcast.waiting == 0;
-        if let Some(report) = &mut broadcast.report {
-            report(&broadcast.progress);
-        }
-        if broadcast.progress.is_done {
+        let progress = broadcast.progress;
+        let told = match &mut broadcast.follower {
+            Follower::Nobody => None,
+            Follower::Asker(report) => {
+                report(&progress);
+                None
+            }
+            Follower::Service(pusher) => Some(Told { pusher: *pusher, progress }),
+        };
+        if progress.is_done {
             *entry = None;
         }
+        told
     }
 
     /// Whether no broadcast is under way.

@@ -5,7 +5,7 @@
 //! same connection behind it, so nobody else waits for that. The engine works the outbox off
 //! (`engine::push`), a piece at a time.
 
-use super::broadcast::{Audience, Broadcasts, Progress, Report};
+use super::broadcast::{Audience, Broadcasts, Follower, Progress};
 use super::delivery::{Delivery, Errand, Full, Outcome, Pusher, Sender};
 use super::index::Index;
 use super::payload::{PAYLOAD_LEN_MAX, Payload, Payloads};
@@ -200,21 +200,21 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`Full`]: who asked has been told, too.
+    /// [`Full`]: who asked has been told, too; a service has not.
     pub fn broadcast(
         &mut self,
         audience: Audience,
         bytes: &[u8],
-        report: Option<Report>,
+        follower: Follower,
     ) -> Result<(), Full> {
         if !self.broadcasts.is_full()
             && let Some(payload) = self.keep(bytes)
         {
-            self.broadcasts.add(audience, payload, report);
+            self.broadcasts.add(audience, payload, follower);
             return Ok(());
         }
         self.refused += 1;
-        if let Some(mut report) = report {
+        if let Follower::Asker(mut report) = follower {
             report(&Progress { is_done: true, is_refused: true, ..Progress::default() });
         }
         Err(Full)

@@ -1,6 +1,7 @@
 //! The outbox against a plain model: order for each connection, nothing lost, limits kept.
 
 use super::*;
+use crate::conn::broadcast::{Follower, Report};
 use crate::conn::record::State;
 use crate::conn::slab::Slab;
 use proptest::prelude::*;
@@ -101,20 +102,20 @@ fn broadcasts_take_turns_and_say_how_far_they_are() {
         let reports = reports.clone();
         Some(Box::new(move |progress: &Progress| reports.lock().unwrap().push((n, *progress))))
     };
-    outbox.broadcast(Audience::All, b"one", report(1)).unwrap();
-    outbox.broadcast(Audience::Tag(3), b"two", report(2)).unwrap();
+    outbox.broadcast(Audience::All, b"one", report(1).into()).unwrap();
+    outbox.broadcast(Audience::Tag(3), b"two", report(2).into()).unwrap();
     assert_eq!(outbox.payloads.len(), 2);
     let (first, running) = outbox.broadcasts.running().unwrap();
     assert_eq!(running.audience, Audience::All);
     running.progress.count(Outcome::Sent);
     outbox.broadcasts.wait(first);
-    outbox.broadcasts.end_running(&mut outbox.payloads);
+    assert_eq!(outbox.broadcasts.end_running(&mut outbox.payloads), None);
     assert_eq!(outbox.payloads.len(), 1);
     let (second, running) = outbox.broadcasts.running().unwrap();
     assert_eq!(running.audience, Audience::Tag(3));
-    outbox.broadcasts.end_running(&mut outbox.payloads);
+    assert_eq!(outbox.broadcasts.end_running(&mut outbox.payloads), None);
     assert!(first != second && outbox.broadcasts.running().is_none());
-    outbox.broadcasts.settle(first, Outcome::Gone);
+    assert_eq!(outbox.broadcasts.settle(first, Outcome::Gone), None);
     let one = Progress { sent: 1, ..Progress::default() };
     let expected = [
         (1, one),
@@ -123,9 +124,9 @@ fn broadcasts_take_turns_and_say_how_far_they_are() {
     ];
     assert_eq!(*reports.lock().unwrap(), expected);
     for _ in 0..64 {
-        outbox.broadcast(Audience::All, b"more", None).expect("room for 64");
+        outbox.broadcast(Audience::All, b"more", Follower::Nobody).expect("room for 64");
     }
-    assert_eq!(outbox.broadcast(Audience::All, b"x", report(3)), Err(Full));
+    assert_eq!(outbox.broadcast(Audience::All, b"x", report(3).into()), Err(Full));
     let refused = Progress { is_done: true, is_refused: true, ..Progress::default() };
     assert_eq!(reports.lock().unwrap().last(), Some(&(3, refused)));
 }

@@ -14,6 +14,10 @@ use crate::tcp::CloseReason;
 use crate::tcp::timing::{self, DATA_RETRIES_MAX};
 use crate::time::{Instant, Tick};
 
+/// How many of those that are invited are called at once while too many answers are on their way: for them
+/// these are enough to go on, and few enough for the rings.
+const CROWDED_MAX: usize = 8;
+
 impl<S: Service> Engine<S> {
     /// Calls the service with the connection in `slot`; what it sends is added to `answer`.
     pub(super) fn call_service<R>(
@@ -128,8 +132,13 @@ impl<S: Service> Engine<S> {
             let invitations = &mut self.table.invitations;
             self.service.on_turn(&mut Turn { now, invitations });
         }
-        for _ in 0..self.table.invitations.len().min(4 * BATCH_MAX) {
+        self.pushes.calls_starve = false;
+        for called in 0..self.table.invitations.len().min(4 * BATCH_MAX) {
             if !output.has_room() {
+                return;
+            }
+            if called >= CROWDED_MAX && self.is_crowded() {
+                self.pushes.calls_starve = true;
                 return;
             }
             let Some(id) = self.table.invitations.pop() else { return };
@@ -179,8 +188,14 @@ impl<S: Service> Engine<S> {
 
     /// When the service wants its turn, or a connection is invited.
     pub(super) fn next_turn(&self, now: Instant) -> Option<Instant> {
-        let is_invited = !self.table.invitations.is_empty();
-        if is_invited { Some(now) } else { self.service.next_turn().map(|at| at.max(now)) }
+        let turn = self.service.next_turn().map(|at| at.max(now));
+        let invited =
+            (!self.table.invitations.is_empty()).then(|| match self.pushes.calls_starve {
+                // What makes room comes with a frame, or is overdue.
+                true => Tick(Tick::of(now).0.wrapping_add(1)).start(now).max(now),
+                false => now,
+            });
+        [turn, invited].into_iter().flatten().min()
     }
 
     /// Calls the service of a parked connection, if it waits for room and there is some. Nobody waits any

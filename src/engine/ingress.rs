@@ -78,12 +78,13 @@ impl<S: Service> Engine<S> {
         let looked_up_at = self.table.changes();
         let mut output = Output::new(pool, tx);
         let mut packets = others.drain(..);
-        for (frame, &Received { plain, hash, candidate }) in rx.drain(..).zip(&received) {
+        for (frame, Received { plain, hash, candidate }) in rx.drain(..).zip(&received) {
+            let (hash, candidate) = (*hash, *candidate);
             // An earlier frame of the batch may have opened or ended the connection.
             let is_current = self.table.changes() == looked_up_at;
             let done = match plain {
-                Some(plain) => match self.table.find_plain(candidate, is_current, &plain, hash) {
-                    Some(slot) => self.on_plain_segment(slot, frame, &plain, now, &mut output),
+                Some(plain) => match self.table.find_plain(candidate, is_current, plain, hash) {
+                    Some(slot) => self.on_plain_segment(slot, frame, plain, now, &mut output),
                     None => self.on_stray_segment(frame, &plain.to_segment(), now, &mut output),
                 },
                 None => match packets.next().expect("one for each") {

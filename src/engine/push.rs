@@ -47,6 +47,8 @@ pub(super) struct Pushes {
     turns: usize,
     /// Whether the rest waits for flights.
     starves: bool,
+    /// Whether those who are invited do.
+    pub(super) calls_starve: bool,
 }
 
 impl<S: Service> Engine<S> {
@@ -94,7 +96,7 @@ impl<S: Service> Engine<S> {
         bytes: &[u8],
         report: Option<Report>,
     ) -> Result<(), Full> {
-        self.outbox.broadcast(audience, bytes, report)
+        self.outbox.broadcast(audience, bytes, report.into())
     }
 
     /// Whether another push would be accepted, if there is room for its bytes.
@@ -197,7 +199,10 @@ impl<S: Service> Engine<S> {
         match delivery.sender {
             Sender::Nobody => {}
             Sender::Asker(notice) => notice(outcome),
-            Sender::Broadcast(number) => self.outbox.broadcasts.settle(number, outcome),
+            Sender::Broadcast(number) => {
+                let told = self.outbox.broadcasts.settle(number, outcome);
+                self.tell_follower(told);
+            }
             Sender::Service(pusher) => self.tell_pusher(delivery.to, pusher, outcome),
         }
     }
@@ -236,13 +241,14 @@ impl<S: Service> Engine<S> {
         if let Some((_, broadcast)) = self.outbox.broadcasts.running() {
             broadcast.progress = progress;
         }
-        if is_over {
-            let Engine { outbox, .. } = self;
-            outbox.broadcasts.end_running(&mut outbox.payloads);
+        let Engine { outbox, .. } = self;
+        let told = if is_over {
             self.counters.broadcasts += 1;
+            outbox.broadcasts.end_running(&mut outbox.payloads)
         } else {
-            self.outbox.broadcasts.report(number);
-        }
+            outbox.broadcasts.report(number)
+        };
+        self.tell_follower(told);
     }
 
     /// Sends `payload` of broadcast `number` to the connection in `slot`, and returns the outcome, or
@@ -359,11 +365,16 @@ impl<S: Service> Engine<S> {
         now: Instant,
         output: &mut Output<'_, P>,
     ) -> bool {
+        !self.is_crowded() && self.find_flight(slot, now, output)
+    }
+
+    /// Whether so much waits for its acknowledgment that more would overflow rings, or take flights from
+    /// answers.
+    pub(super) fn is_crowded(&self) -> bool {
         let (capacity, stalled) = (self.flights.capacity(), self.flights.stalled());
         let most = capacity - capacity / 4;
-        self.flights.underway() < self.config.outbox.underway_max as usize
-            && self.flights.len() - stalled < most
-            && self.find_flight(slot, now, output)
+        self.flights.underway() >= self.config.outbox.underway_max as usize
+            || self.flights.len() - stalled >= most
     }
 
     /// Sends `words` on the connection in `slot`, which is open, all or nothing: in its flight, or else

@@ -1,6 +1,7 @@
 //! What became of what services pushed, told to them.
 
 use super::Engine;
+use crate::conn::broadcast::Told;
 use crate::conn::delivery::{Outcome, Pusher};
 use crate::conn::slab::ConnId;
 use crate::service::{Pushed, Service};
@@ -18,6 +19,13 @@ impl<S: Service> Engine<S> {
             Some(None) => {}
             // It ended while it was sent.
             None => self.tell_pushed(to, pusher, Outcome::Gone),
+        }
+    }
+
+    /// A service is told how far its broadcast is, if there is something to tell.
+    pub(super) fn tell_follower(&mut self, told: Option<Told>) {
+        if let Some(Told { pusher: Pusher { tag, note }, progress }) = told {
+            self.service.on_broadcast(tag, note, &progress);
         }
     }
 

@@ -49,6 +49,7 @@ fn plan(connections: u64, targets: &[Target]) -> Plan {
         churn: None,
         duration: None,
         reconnect: None,
+        subscription: None,
     }
 }
 

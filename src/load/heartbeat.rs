@@ -3,6 +3,7 @@
 use super::flows::Target;
 use super::pushed::Pushed;
 use super::state::{Client, low_micros};
+use super::subscription::{self, Subscription};
 use crate::client::exchange::{self, PUSHED, Unasked};
 use crate::client::greeting::{self, KEEP_ALIVE_MAX, Welcome};
 use crate::client::judge_response;
@@ -56,9 +57,9 @@ pub struct Heartbeat {
     /// Heartbeats answered, rightly.
     pub answered: u64,
     /// Answers that were not what they should be, and data that nobody asked for, but for lines that
-    /// begin with [`PUSHED`].
+    /// begin with [`PUSHED`] and messages of MQTT that were subscribed to.
     pub wrong: u64,
-    /// Those lines.
+    /// Those lines and messages.
     pub pushed: Pushed,
     /// Microseconds from when a heartbeat was due to its answer.
     pub latency: Histogram<u64>,
@@ -68,6 +69,8 @@ pub struct Heartbeat {
     pub connect_latency: Histogram<u64>,
     /// Where connections are opened again: whose they are.
     pub seats: Option<Seats>,
+    /// What clients of MQTT subscribe to before they count as open.
+    pub subscription: Option<Subscription>,
 }
 
 impl Default for Heartbeat {
@@ -91,6 +94,7 @@ impl Default for Heartbeat {
             storm_latency: histogram(),
             connect_latency: histogram(),
             seats: None,
+            subscription: None,
         }
     }
 }
@@ -165,7 +169,30 @@ impl Heartbeat {
         bytes: &[u8],
     ) -> Option<usize> {
         let (service, slot) = (Builtin::of_tag(conn.tag()), conn.id().index());
-        match greeting::welcome(service, slot, client.due_us, bytes) {
+        let subscription = self.subscription.as_ref().filter(|_| service == Builtin::Mqtt);
+        let welcome = match subscription {
+            Some(_) if client.subscribing => match subscription::message(bytes) {
+                Unasked::Message { len, text_len } => {
+                    self.pushed.note(&bytes[..len], text_len, conn.now());
+                    return Some(len);
+                }
+                Unasked::Wait => return None,
+                _ => subscription::granted(bytes),
+            },
+            _ => greeting::welcome(service, slot, client.due_us, bytes),
+        };
+        match (welcome, subscription) {
+            (Welcome::Came(len), Some(subscription)) if !client.subscribing => {
+                if conn.room() < subscription.request().len() {
+                    return None;
+                }
+                conn.send(subscription.request());
+                client.subscribing = true;
+                return Some(len);
+            }
+            _ => {}
+        }
+        match welcome {
             Welcome::Wait => None,
             Welcome::Came(len) => {
                 self.open(client, slot, conn.now());
@@ -206,7 +233,11 @@ impl Heartbeat {
         client: &mut Client,
         bytes: &[u8],
     ) -> Option<usize> {
-        match exchange::unasked(Builtin::of_tag(conn.tag()), bytes) {
+        let unasked = match Builtin::of_tag(conn.tag()) {
+            Builtin::Mqtt if client.subscribing => subscription::message(bytes),
+            service => exchange::unasked(service, bytes),
+        };
+        match unasked {
             Unasked::Nothing => Some(0),
             // RFC 6455 section 5.5.1: nothing is said after a goodbye, which this has crossed.
             Unasked::Heartbeat(len, _) if client.closing => Some(len),
@@ -215,8 +246,7 @@ impl Heartbeat {
                 Some(len)
             }
             Unasked::Message { len, text_len } => {
-                self.pushed.bytes += text_len as u64;
-                self.pushed.end_message(conn.now());
+                self.pushed.note(&bytes[..len], text_len, conn.now());
                 Some(len)
             }
             Unasked::Goodbye(len, reply) if client.closing || conn.room() >= reply.len() => {

@@ -1,6 +1,7 @@
 //! What the load generator is to do, and what came of it.
 
 use super::flows::Flows;
+use super::subscription::Subscription;
 use crate::client::backoff::Backoff;
 use crate::time::{Duration, Instant};
 use crate::wire::addr::Endpoint;
@@ -38,6 +39,8 @@ pub struct Plan {
     /// How connections that fail, or end by themselves, are opened again; unless given, they are only
     /// counted.
     pub reconnect: Option<Reconnect>,
+    /// What clients of MQTT subscribe to.
+    pub subscription: Option<Subscription>,
 }
 
 /// How connections are opened again.

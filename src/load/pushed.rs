@@ -1,5 +1,6 @@
 //! What clients receive without asking.
 
+use super::subscription::MESSAGE_LEN_MAX;
 use crate::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
@@ -13,6 +14,10 @@ pub struct Pushed {
     pub messages: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Messages that differ from the first one, of those that came in one piece: of WebSocket and MQTT.
+    pub different: u64,
+    /// The first one.
+    first: Vec<u8>,
     /// When the first one ended, and the last one.
     at: Option<(Instant, Instant)>,
     /// Microseconds from when a heartbeat was due to its answer, of those answered while pushes came.
@@ -21,7 +26,18 @@ pub struct Pushed {
 
 impl Pushed {
     pub(super) fn new(latency: Histogram<u64>) -> Pushed {
-        Pushed { messages: 0, bytes: 0, at: None, latency }
+        let first = Vec::with_capacity(MESSAGE_LEN_MAX);
+        Pushed { messages: 0, bytes: 0, different: 0, first, at: None, latency }
+    }
+
+    /// A message has come in one piece, `packet`, of which `text_len` bytes are its text.
+    pub(super) fn note(&mut self, packet: &[u8], text_len: usize, now: Instant) {
+        match self.messages {
+            0 => self.first.extend_from_slice(packet),
+            _ => self.different += u64::from(self.first != packet),
+        }
+        self.bytes += text_len as u64;
+        self.end_message(now);
     }
 
     /// A message has ended.
@@ -36,6 +52,11 @@ impl Pushed {
         if self.at.is_some_and(|(_, last)| now.since(last) <= LULL) {
             self.latency.saturating_record(latency_us);
         }
+    }
+
+    /// When the last message ended.
+    pub fn last(&self) -> Option<Instant> {
+        self.at.map(|(_, last)| last)
     }
 
     /// From the first message until the last.

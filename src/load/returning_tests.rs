@@ -47,6 +47,7 @@ fn plan(connections: u64, targets: &[Target], rows: u64) -> Plan {
         churn: None,
         duration: None,
         reconnect: Some(Reconnect { backoff: BACKOFF, misses: 3 }),
+        subscription: None,
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Client {
     pub(super) parted: bool,
     /// Whether a heartbeat was ever answered.
     pub(super) proved: bool,
+    /// Whether it has asked for its subscription.
+    pub(super) subscribing: bool,
     /// Heartbeats missed in a row.
     pub(super) missed: u8,
 }
@@ -38,6 +40,7 @@ impl Client {
     const PUSHED: u8 = 8;
     const PROVED: u8 = 16;
     const PARTED: u8 = 32;
+    const SUBSCRIBING: u8 = 64;
 
     /// A connection that is to be opened at `due`.
     pub(super) fn opening(due: Instant) -> Client {
@@ -56,6 +59,7 @@ impl Client {
             closing: has(Client::CLOSING),
             pushed: has(Client::PUSHED),
             parted: has(Client::PARTED),
+            subscribing: has(Client::SUBSCRIBING),
             proved: has(Client::PROVED),
             missed,
         }
@@ -70,7 +74,8 @@ impl Client {
             | flag(self.closing, Client::CLOSING)
             | flag(self.pushed, Client::PUSHED)
             | flag(self.proved, Client::PROVED)
-            | flag(self.parted, Client::PARTED);
+            | flag(self.parted, Client::PARTED)
+            | flag(self.subscribing, Client::SUBSCRIBING);
         [a, b, c, d, self.matched, flags, self.missed, 0]
     }
 
@@ -116,7 +121,7 @@ mod tests {
     fn a_record_keeps_what_is_known_of_its_connection() {
         let client = Client::opening(Instant::from_millis(5_000_000));
         assert_eq!(Client::load(client.store()), client);
-        for flags in 0..64 {
+        for flags in 0..128 {
             let has = |bit: u8| flags & bit != 0;
             let client = Client {
                 due_us: u32::MAX,
@@ -127,7 +132,8 @@ mod tests {
                 pushed: has(8),
                 proved: has(16),
                 parted: has(32),
-                missed: 3 * flags,
+                subscribing: has(64),
+                missed: flags,
             };
             assert_eq!(Client::load(client.store()), client);
             assert_eq!(client.is_idle(), flags & 39 == 2);

@@ -16,6 +16,7 @@ use super::silence;
 use super::unasked::{Published, Unpublished};
 use super::ws::{self, WebSocket};
 use super::{Context, Pushed, RECEIVE_WINDOW, Service, ServiceState, Turn};
+use crate::conn::broadcast::Progress;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
 use crate::time::{Duration, Instant};
@@ -388,6 +389,12 @@ impl Service for Builtins {
     fn on_pushed(&mut self, pushed: Pushed) {
         if let Some(service) = self.service(pushed.tag) {
             service.on_pushed(pushed);
+        }
+    }
+
+    fn on_broadcast(&mut self, tag: u8, note: u64, progress: &Progress) {
+        if let Some(service) = self.service(tag) {
+            service.on_broadcast(tag, note, progress);
         }
     }
 

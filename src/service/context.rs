@@ -1,7 +1,7 @@
 //! What a service sees of a connection during a call, and what it asks for.
 
 use super::ServiceState;
-use crate::conn::broadcast::Audience;
+use crate::conn::broadcast::{Audience, Follower};
 use crate::conn::delivery::{Full, Outcome, Pusher, Sender};
 use crate::conn::invitations::Invitations;
 use crate::conn::outbox::Outbox;
@@ -199,13 +199,16 @@ impl Context<'_> {
     }
 
     /// Has `bytes` sent to every connection of `audience`, behind the broadcasts before it, with the bytes
-    /// kept once. It looks at all connections for it.
+    /// kept once. It looks at all connections for it. How far it is, and what came of it, is told with `note`
+    /// ([`super::Service::on_broadcast`]).
     ///
     /// # Errors
     ///
-    /// [`Full`], when there are too many broadcasts, or there is no room for the bytes.
-    pub fn broadcast(&mut self, audience: Audience, bytes: &[u8]) -> Result<(), Full> {
-        self.outbox.broadcast(audience, bytes, None)
+    /// [`Full`], when there are too many broadcasts, or there is no room for the bytes. Nothing more is told
+    /// then.
+    pub fn broadcast(&mut self, audience: Audience, bytes: &[u8], note: u64) -> Result<(), Full> {
+        let pusher = Pusher { tag: self.tag, note };
+        self.outbox.broadcast(audience, bytes, Follower::Service(pusher))
     }
 
     /// Closes this host's direction after what was sent. Data that the peer still sends is answered

@@ -35,6 +35,7 @@ pub mod ws;
 pub(crate) use context::{Answer, Wake};
 pub use context::{Context, Pushed, Turn};
 
+use crate::conn::broadcast::Progress;
 use crate::conn::flight::FLIGHT_LEN_MAX;
 use crate::conn::slab::ConnId;
 use crate::tcp::CloseReason;
@@ -141,6 +142,13 @@ pub trait Service {
     /// [`Service::on_close`]: that it is gone. The peer may have a part of it then.
     fn on_pushed(&mut self, pushed: Pushed) {
         let _ = pushed;
+    }
+
+    /// What this service broadcast with [`Context::broadcast`] on a connection with `tag`, and calls `note`, is so far.
+    /// It is told whenever it has got on, the last time when `progress.is_done`: then every connection of the
+    /// audience has its outcome, and if there is none (`progress.connections()`), nobody was in it.
+    fn on_broadcast(&mut self, tag: u8, note: u64, progress: &Progress) {
+        let _ = (tag, note, progress);
     }
 
     /// Has `message` published to `topic`, by nobody of the connections: at the service with `tag`, or at

@@ -116,6 +116,7 @@ fn exchange_heartbeats(tags: &'static [u8], connections: u32) -> Heartbeat {
         churn: None,
         duration: None,
         reconnect: None,
+        subscription: None,
     };
     let progress = Arc::new(Progress::default());
     progress.go_on();

@@ -83,7 +83,7 @@ impl Checked {
                 let accepted = conn.push_all(self.others(), &[byte; 100], self.noted);
                 self.note(self.others().take(accepted));
             }
-            10 => drop(conn.broadcast(Audience::Tag(ERRATIC), &[byte; 1_500])),
+            10 => drop(conn.broadcast(Audience::Tag(ERRATIC), &[byte; 1_500], 0)),
             11 => drop(self.others().next().map(|other| conn.invite(other))),
             12 => conn.close_and_linger(),
             _ => {}

@@ -1,6 +1,7 @@
 //! What services are told of what they pushed.
 
 use super::*;
+use crate::conn::broadcast::{Audience, Progress};
 use crate::conn::delivery::Outcome::{self, Full, Gone, Queued, Sent};
 use crate::conn::slab::ConnId;
 use crate::engine::config::Config;
@@ -18,10 +19,12 @@ const MOMENT: Duration = Duration::from_millis(50);
 const PIECE: usize = 1_000;
 
 /// For each byte that a connection says, a piece is pushed to the first one, noted as it says; a `*`
-/// instead is for everybody.
+/// instead is for everybody, a `!` a broadcast to them, and a `?` one to others.
 #[derive(Default)]
 struct Speaker {
     members: Vec<ConnId>,
+    progress: Vec<(u64, Progress)>,
+    refused: u32,
     told: Vec<(ConnId, u64, Outcome)>,
     closed: Vec<ConnId>,
 }
@@ -36,6 +39,11 @@ impl Service for Speaker {
             let (note, piece) = (u64::from(byte), [byte; PIECE]);
             match byte {
                 b'*' => assert_eq!(conn.push_all(self.members.iter().copied(), b"all", note), 3),
+                b'!' | b'?' => {
+                    let tag = if byte == b'!' { DISCARD_TAG } else { DISCARD_TAG + 1 };
+                    let accepted = conn.broadcast(Audience::Tag(tag), &piece, note);
+                    self.refused += u32::from(accepted.is_err());
+                }
                 _ => conn.push(self.members[0], &piece, note).expect("there is room"),
             }
         }
@@ -47,6 +55,11 @@ impl Service for Speaker {
         assert_eq!(tag, DISCARD_TAG);
         assert!(outcome == Gone || !self.closed.contains(&to), "before the end");
         self.told.push((to, note, outcome));
+    }
+
+    fn on_broadcast(&mut self, tag: u8, note: u64, progress: &Progress) {
+        assert_eq!(tag, DISCARD_TAG);
+        self.progress.push((note, *progress));
     }
 
     fn on_close(&mut self, id: ConnId, _: u8, _: ServiceState, _: CloseReason) {
@@ -83,6 +96,36 @@ fn each_connection_has_its_outcome() {
     assert_eq!(told(&mut host), [(ids[0], note, Sent), (ids[2], note, Gone)]);
     host.seconds(11);
     assert_eq!(told(&mut host), [(ids[1], note, Full)]);
+}
+
+#[test]
+fn a_broadcast_says_how_far_it_is_and_what_came_of_it() {
+    let mut host = Host::new(Config { promoted_max: 0, ..config() }, Speaker::default());
+    let mut peers = [1, 2, 3].map(|n| Peer::to(DISCARD, 40_000 + n));
+    peers[1].window = 0;
+    peers.iter_mut().for_each(|peer| peer.open(&mut host));
+    peers[0].tell(&mut host, ACK, b"!?");
+    host.pass(MOMENT);
+    let progress = |host: &mut Host<Speaker>, note: u8| {
+        let told = host.engine.service().progress.iter();
+        let mut told = told.filter(|(of, _)| *of == u64::from(note));
+        *told.next_back().map(|(_, progress)| progress).expect("it is told")
+    };
+    let begun = Progress { places: 3, looked_at: 3, sent: 2, ..Progress::default() };
+    assert_eq!(progress(&mut host, b'!'), begun, "one waits for its window");
+    let nobody = Progress { places: 3, looked_at: 3, is_done: true, ..Progress::default() };
+    assert_eq!((progress(&mut host, b'?'), nobody.connections()), (nobody, 0));
+    host.seconds(11);
+    let done = Progress { full: 1, is_done: true, ..begun };
+    assert_eq!((progress(&mut host, b'!'), done.connections()), (done, 3));
+    assert!(told(&mut host).is_empty(), "connections are not told of one by one");
+    // Past 64 they are refused, and nothing more is told.
+    let before = host.engine.service().progress.len();
+    peers[0].tell(&mut host, ACK, &[b'?'; 70]);
+    host.seconds(1);
+    let Speaker { progress, refused, .. } = host.engine.service();
+    let ended = progress[before..].iter().filter(|(_, progress)| progress.is_done).count();
+    assert_eq!((ended, *refused), (64, 6));
 }
 
 #[test]

@@ -185,7 +185,7 @@ impl Mqtt {
                 return Ok((at, true));
             }
         }
-        let session = Session::new(client_id, connect.version);
+        let session = Session::new(client_id, connect.version, self.wide.newest());
         let at = self.sessions.insert(session).map_err(|_| Reason::QuotaExceeded)?;
         Ok((at, false))
     }

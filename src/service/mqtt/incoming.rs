@@ -149,7 +149,7 @@ impl Mqtt {
             return Ok(Reason::NoMatchingSubscribers);
         }
         let can_be_told = publish.qos > 0 && version == Version::V5;
-        if !self.has_room_for(content.len()) {
+        if !self.has_room_for(content.len()) || self.is_too_wide() {
             self.counters.refused_messages += 1;
             return match publish.qos {
                 // At most once.
@@ -243,6 +243,8 @@ impl Mqtt {
         }
         let head = subscribe::suback_head(version, subscribe.identifier, subscribe.len);
         self.check_appetite(at, head.bytes().len() + subscribe.len)?;
+        // What was published before is not for the new ones.
+        self.catch_up_with(at);
         let mut codes = core::mem::take(&mut self.codes);
         codes.clear();
         let identifier = subscribe.subscription_identifier.unwrap_or(0);
@@ -344,6 +346,7 @@ impl Mqtt {
     ) -> Result<(), Reason> {
         let head = subscribe::unsuback_head(version, unsubscribe.identifier, unsubscribe.len);
         self.check_appetite(at, head.bytes().len() + unsubscribe.len)?;
+        self.catch_up_with(at);
         let mut codes = core::mem::take(&mut self.codes);
         codes.clear();
         for filter in unsubscribe.filters() {

@@ -16,7 +16,8 @@
 //!   there is to be looked at for that; `retained`: the last message of a topic
 //! - `message`: kept once; `session`: of a client; `sessions`: all of them
 //! - `admission`: CONNECT; `incoming`: the packets after it; `outgoing`: messages to clients;
-//!   `backlog`: what of them was sent in part; `ending`: of connections and sessions
+//!   `wide`: to very many; `backlog`: what of them was sent in part
+//! - `ending`: of connections and sessions
 
 mod admission;
 mod backlog;
@@ -36,6 +37,7 @@ mod subscriptions;
 mod topic;
 mod tree;
 pub mod usage;
+mod wide;
 
 use super::settings::{BadSetting, Settings};
 use super::unasked::{Published, Unpublished};
@@ -57,6 +59,10 @@ use state::{Stage, State};
 use std::collections::VecDeque;
 use subscriptions::Subscriptions;
 pub use usage::Usage;
+use wide::WideMessages;
+
+/// How long after a call could not be asked for it is tried again.
+const CALLS_PAUSE: Duration = Duration::from_millis(1);
 
 /// Room without which a packet is not even looked at: enough for most answers.
 const ROOM_MIN: usize = 64;
@@ -75,10 +81,16 @@ pub struct Mqtt {
     evictions: VecDeque<ConnId>,
     /// How many messages wait, each counted for each client.
     queued: u32,
+    /// Messages to very many.
+    wide: WideMessages,
+    /// When to ask for calls again, or to get on with wide messages.
+    asks_at: Instant,
     /// How many client identifiers were given out.
     assigned: u64,
     /// The time of the last call.
     now: Instant,
+    /// How many subscriptions match the message that is being published.
+    matching: u32,
     /// Kept so that its memory is: whom a message goes to.
     targets: Vec<Target>,
     /// Kept so that its memory is: the codes of a SUBACK.
@@ -120,6 +132,9 @@ impl Mqtt {
             queued: 0,
             assigned: 0,
             now: Instant::ZERO,
+            wide: WideMessages::default(),
+            asks_at: Instant::ZERO,
+            matching: 0,
             targets: Vec::new(),
             codes: Vec::new(),
             policy,
@@ -249,6 +264,8 @@ impl Mqtt {
 
     /// Asks for connections to be called, until `invite` refuses.
     fn call(&mut self, own: Option<ConnId>, mut invite: impl FnMut(ConnId) -> bool) {
+        // Unless all are, which takes the engine a while.
+        self.asks_at = self.now + CALLS_PAUSE;
         while let Some(&id) = self.evictions.front() {
             if !invite(id) {
                 return;
@@ -266,6 +283,7 @@ impl Mqtt {
             }
             self.calls.pop_front();
         }
+        self.asks_at = self.now;
     }
 }
 
@@ -349,7 +367,8 @@ impl Service for Mqtt {
 
     fn next_turn(&self) -> Option<Instant> {
         let is_asking = !self.calls.is_empty() || !self.evictions.is_empty();
-        if is_asking { Some(self.now) } else { self.sessions.first_due() }
+        let asks_at = (is_asking || !self.wide.is_empty()).then_some(self.asks_at);
+        [asks_at, self.sessions.first_due()].into_iter().flatten().min()
     }
 
     /// Between packets: not while the rest of one waits for room.
@@ -372,10 +391,11 @@ impl Service for Mqtt {
     }
 
     /// Does what is due without any connection having something to do with it: wills that waited,
-    /// sessions that end, and calls that could not be asked for.
+    /// sessions that end, calls that could not be asked for, and pieces of wide messages.
     fn on_turn(&mut self, turn: &mut Turn<'_>) {
         self.begin(turn.now());
         self.call(None, |to| turn.invite(to));
+        self.go_on_with_wide(turn);
     }
 }
 

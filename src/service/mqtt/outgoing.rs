@@ -8,6 +8,7 @@ use super::message::{Content, Message};
 use super::policy::Policy;
 use super::session::{Extra, Identifiers, Inflight, Parcel};
 use super::state::State;
+use super::subscriptions::Subscription;
 use super::topic;
 use crate::service::Context;
 use crate::service::mqtt::codec::Version;
@@ -25,23 +26,30 @@ pub(super) struct Target {
     retain_as_published: bool,
 }
 
+impl Target {
+    /// The session of `subscription`, because of it.
+    pub(super) fn of(subscription: &Subscription) -> Target {
+        let &Subscription { session, identifier, qos, retain_as_published, .. } = subscription;
+        Target { session, identifier, qos, retain_as_published }
+    }
+}
+
 impl Mqtt {
     /// Finds whom a message from `publisher` to `topic` goes to; [`Mqtt::route`] is next. Returns
     /// whether there is anybody.
     pub(super) fn find_targets(&mut self, topic: &str, publisher: u64) -> bool {
+        self.targets.clear();
+        self.matching = self.subscriptions.count(topic);
+        if self.is_wide() {
+            return true;
+        }
         let Mqtt { subscriptions, sessions, targets, .. } = self;
-        targets.clear();
         let filters = subscriptions.matching(topic, |subscription| {
             let session = subscription.session;
             // MQTT-3.8.3-3.
             let is_own = || sessions.hash(&sessions[session].client_id) == publisher;
             if !subscription.no_local || !is_own() {
-                targets.push(Target {
-                    session,
-                    identifier: subscription.identifier,
-                    qos: subscription.qos,
-                    retain_as_published: subscription.retain_as_published,
-                });
+                targets.push(Target::of(subscription));
             }
         });
         if filters > 1 {
@@ -72,23 +80,61 @@ impl Mqtt {
         };
         // As of what clients publish: the fixed header, and the length of the topic.
         let is_long = topic.len() + payload.len() + 7 > self.policy.packet_len_max as usize;
-        if is_long || topic.len() > usize::from(u16::MAX) || !self.has_room_for(content.len()) {
+        let is_wanted = self.find_targets(topic, nobody);
+        let is_full = !self.has_room_for(content.len()) || self.is_too_wide();
+        if is_long || topic.len() > usize::from(u16::MAX) || is_full {
             self.counters.refused_messages += 1;
             return Err(Unpublished::Full);
         }
         self.counters.published += 1;
-        if !self.find_targets(topic, nobody) {
+        if !is_wanted {
             return Ok(Published::default());
         }
         let message = Message::keep(&content, self.now, &self.account);
         Ok(self.route(&message))
     }
 
-    /// Has `message` wait for each of the sessions found, and returns for how many it does;
-    /// those that have no connection and get it with QoS 0 are not counted. Of subscriptions of one session that overlap
+    /// Whether the message that is being published is a wide one.
+    pub(super) fn is_wide(&self) -> bool {
+        self.matching > self.policy.at_once_max
+    }
+
+    /// Whether the message that is being published is a wide one, and there are too many of them.
+    pub(super) fn is_too_wide(&self) -> bool {
+        self.is_wide() && self.wide.len() >= self.policy.wide_max as usize
+    }
+
+    /// Has `message` go to those that [`Mqtt::find_targets`] has found, and returns for how many it waits;
+    /// those that have no connection and get it with QoS 0 are not counted. Of a wide one these are all the
+    /// subscriptions that match.
+    pub(super) fn route(&mut self, message: &Arc<Message>) -> Published {
+        if !self.is_wide() {
+            self.catch_up();
+            return self.deliver(message);
+        }
+        if self.is_too_wide() {
+            self.counters.refused_messages += 1;
+            return Published { queued: 0, full: self.matching };
+        }
+        self.spread(message, self.matching)
+    }
+
+    /// Those found get the wide messages that they were not reached by yet.
+    fn catch_up(&mut self) {
+        if self.wide.is_empty() {
+            return;
+        }
+        let targets = core::mem::take(&mut self.targets);
+        for target in &targets {
+            self.catch_up_with(target.session);
+        }
+        self.targets = targets;
+    }
+
+    /// Has `message` wait for each of the targets, which stand together by session. Of subscriptions of one session that overlap
     /// it gets one copy, with the greatest quality of service (MQTT-3.3.4-2; 3.1.1: MQTT-3.3.5-1) and all
     /// their identifiers (MQTT-3.3.4-3, -4), as far as one packet holds them.
-    pub(super) fn route(&mut self, message: &Arc<Message>) -> Published {
+    pub(super) fn deliver(&mut self, message: &Arc<Message>) -> Published {
         let mut published = Published::default();
         let targets = core::mem::take(&mut self.targets);
         for of_session in targets.chunk_by(|a, b| a.session == b.session) {

@@ -45,6 +45,11 @@ pub struct Policy {
     pub queue_max: u32,
     /// Messages that wait for all clients together, each counted for each client.
     pub queues_max: u32,
+    /// A message that more subscriptions match than these goes to their clients a piece at a time, and only
+    /// as fast as it leaves; to fewer it goes at once.
+    pub at_once_max: u32,
+    /// Messages that go out in pieces, or wait for others of these; more are refused.
+    pub wide_max: u32,
     /// Retained messages.
     pub retained_max: u32,
     /// Bytes of retained messages, about, with what leads to their topics.
@@ -79,6 +84,8 @@ impl Default for Policy {
             inflight_max: 20,
             queue_max: 1_000,
             queues_max: 1 << 22,
+            at_once_max: 4_096,
+            wide_max: 1_024,
             retained_max: 100_000,
             retained_bytes_max: 64 << 20,
             message_bytes_max: 256 << 20,

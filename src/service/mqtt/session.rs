@@ -25,6 +25,8 @@ pub(super) struct Session {
     pub(super) version: Version,
     /// Whether its connection will be called because messages wait for it.
     pub(super) is_called: bool,
+    /// The number of the last wide message that it was reached by.
+    pub(super) reached: u32,
     /// What most sessions do not have most of the time.
     extra: Option<Box<Extra>>,
 }
@@ -129,8 +131,8 @@ pub(super) struct Inflight {
 }
 
 impl Session {
-    /// A session of `client_id`.
-    pub(super) fn new(client_id: &str, version: Version) -> Session {
+    /// A session of `client_id`, which wide messages up to number `reached` are not for.
+    pub(super) fn new(client_id: &str, version: Version, reached: u32) -> Session {
         Session {
             client_id: client_id.into(),
             conn: None,
@@ -139,6 +141,7 @@ impl Session {
             keep_alive_s: 0,
             version,
             is_called: false,
+            reached,
             extra: None,
         }
     }

@@ -149,6 +149,11 @@ impl Sessions {
         self.entries.get_mut(at as usize)?.as_mut()
     }
 
+    /// How many numbers were given out: sessions have those below.
+    pub(super) fn places(&self) -> u32 {
+        u32::try_from(self.entries.len()).expect("within the limit")
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.by_client_id.len()
@@ -211,7 +216,7 @@ mod tests {
         assert_eq!(sessions.take_stock(), sessions.memory());
         let count = 2 * STOCK_PIECE + 1;
         for n in 0..count {
-            let session = Session::new(&format!("client-{n}"), Version::V5);
+            let session = Session::new(&format!("client-{n}"), Version::V5, 0);
             sessions.insert(session).expect("there is room");
         }
         let tables = sessions.tables_memory();

@@ -140,6 +140,7 @@ impl Subscriptions {
             self.entries[next_of_node as usize].prev_of_node = at;
         }
         self.filters.set_value(node, at);
+        self.filters.set_count(node, self.filters.count(node) + 1);
         *list = SessionList { first: at, len: list.len + 1, bytes };
         self.len += 1;
         Ok(false)
@@ -177,16 +178,51 @@ impl Subscriptions {
     /// Calls `found` for each subscription whose filter matches `name`. Returns how many filters did: a
     /// session is found once for each.
     pub(super) fn matching(&self, name: &str, mut found: impl FnMut(&Subscription)) -> usize {
+        let mut filters = 0;
+        self.filters_matching(name, |node| {
+            filters += 1;
+            let mut at = self.filters.value(node);
+            while at != NONE {
+                let entry = &self.entries[at as usize];
+                found(&entry.subscription);
+                at = entry.next_of_node;
+            }
+        });
+        filters
+    }
+
+    /// How many subscriptions have a filter that matches `name`.
+    pub(super) fn count(&self, name: &str) -> u32 {
+        let mut count: u32 = 0;
+        self.filters_matching(name, |node| count = count.saturating_add(self.filters.count(node)));
+        count
+    }
+
+    /// Has the filters that match `name` in `filters`, sorted.
+    pub(super) fn filters_of(&self, name: &str, filters: &mut Vec<u32>) {
+        filters.clear();
+        self.filters_matching(name, |node| filters.push(node));
+        filters.sort_unstable();
+    }
+
+    /// The subscriptions in `list`, each with its filter.
+    pub(super) fn of(&self, list: SessionList) -> impl Iterator<Item = (u32, &Subscription)> {
+        let some = |at: u32| (at != NONE).then(|| &self.entries[at as usize]);
+        core::iter::successors(some(list.first), move |entry| some(entry.next_of_session))
+            .map(|entry| (entry.node, &entry.subscription))
+    }
+
+    /// Calls `found` for each filter that matches `name` and that somebody has subscribed to.
+    fn filters_matching(&self, name: &str, mut found: impl FnMut(u32)) {
         let wildcards = !topic::is_reserved(name);
-        let mut search = Search { subscriptions: self, found: &mut found, filters: 0, looks: 0 };
+        let mut search = Search { filters: &self.filters, found: &mut found, looks: 0 };
         search.below(ROOT, topic::levels(name), wildcards);
-        search.filters
     }
 
     /// How many nodes are looked at for `name`.
     #[cfg(test)]
     fn looks(&self, name: &str) -> usize {
-        let mut search = Search { subscriptions: self, found: &mut |_| (), filters: 0, looks: 0 };
+        let mut search = Search { filters: &self.filters, found: &mut |_| (), looks: 0 };
         search.below(ROOT, topic::levels(name), !topic::is_reserved(name));
         search.looks
     }
@@ -235,6 +271,7 @@ impl Subscriptions {
         if self.filters.value(node) == NONE {
             self.shapes.remove(Shape::at(&self.filters, node));
         }
+        self.filters.set_count(node, self.filters.count(node) - 1);
         self.filters.prune(node);
         self.entries[at as usize].next_of_session = self.free;
         self.free = at;
@@ -254,40 +291,34 @@ impl Subscriptions {
 }
 
 /// A walk through the filters that match a name.
-struct Search<'a, F: FnMut(&Subscription)> {
-    subscriptions: &'a Subscriptions,
+struct Search<'a, F: FnMut(u32)> {
+    filters: &'a Tree,
+    /// Called for each of them that somebody has subscribed to.
     found: &'a mut F,
-    /// How many filters matched, and how many nodes were looked at.
-    filters: usize,
+    /// How many nodes were looked at.
     looks: usize,
 }
 
-impl<F: FnMut(&Subscription)> Search<'_, F> {
+impl<F: FnMut(u32)> Search<'_, F> {
     fn below(&mut self, node: u32, mut levels: core::str::Split<'_, char>, wildcards: bool) {
-        let filters = &self.subscriptions.filters;
         self.looks += 1;
-        if wildcards && let Some(rest) = filters.child(node, ANY_REST) {
+        if wildcards && let Some(rest) = self.filters.child(node, ANY_REST) {
             // It stands for no further level too.
             self.found(rest);
         }
         let Some(level) = levels.next() else { return self.found(node) };
-        if let Some(child) = filters.child(node, level) {
+        if let Some(child) = self.filters.child(node, level) {
             self.below(child, levels.clone(), true);
         }
-        if wildcards && let Some(child) = filters.child(node, ANY_LEVEL) {
+        if wildcards && let Some(child) = self.filters.child(node, ANY_LEVEL) {
             self.below(child, levels, true);
         }
     }
 
     fn found(&mut self, node: u32) {
-        let first = self.subscriptions.filters.value(node);
-        let mut at = first;
-        while at != NONE {
-            let entry = &self.subscriptions.entries[at as usize];
-            (self.found)(&entry.subscription);
-            at = entry.next_of_node;
+        if self.filters.value(node) != NONE {
+            (self.found)(node);
         }
-        self.filters += usize::from(first != NONE);
     }
 }
 

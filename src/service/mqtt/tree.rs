@@ -27,8 +27,9 @@ struct Node {
     /// The nodes with the same parent, and the next one of those that are free.
     next: u32,
     prev: u32,
-    /// What the caller keeps for the topic that ends here, or [`NONE`].
+    /// What the caller keeps for the topic that ends here, or [`NONE`]; and how many it keeps.
     value: u32,
+    count: u32,
     level: Box<str>,
 }
 
@@ -51,6 +52,7 @@ impl Tree {
             next: NONE,
             prev: NONE,
             value: NONE,
+            count: 0,
             level: Box::default(),
         };
         Tree {
@@ -89,8 +91,8 @@ impl Tree {
 
     fn add(&mut self, parent: u32, level: &str) -> u32 {
         let next = self.nodes[parent as usize].first_child;
-        let node =
-            Node { parent, first_child: NONE, next, prev: NONE, value: NONE, level: level.into() };
+        let (first_child, prev, value, level_name) = (NONE, NONE, NONE, level.into());
+        let node = Node { parent, first_child, next, prev, value, count: 0, level: level_name };
         let at = match self.free {
             NONE => {
                 self.nodes.push(node);
@@ -150,6 +152,16 @@ impl Tree {
     /// Gives `node` a value, or with [`NONE`] takes it away.
     pub(super) fn set_value(&mut self, node: u32, value: u32) {
         self.nodes[node as usize].value = value;
+    }
+
+    /// How many the caller keeps at `node`, as it has said.
+    pub(super) fn count(&self, node: u32) -> u32 {
+        self.nodes[node as usize].count
+    }
+
+    /// The caller keeps so many at `node`.
+    pub(super) fn set_count(&mut self, node: u32, count: u32) {
+        self.nodes[node as usize].count = count;
     }
 
     /// The level of `node`.

@@ -126,7 +126,9 @@ impl Broker {
         // A record holds no part of a packet: it comes whole in one segment, or its connection has a place.
         let is_whole = mode == Mode::NeverPromoted;
         let long = if is_whole { 1_200 } else { 6_000 };
-        let policy = Policy { inflight_max: 3, ..Policy::default() };
+        // Of every other seed all messages go out in pieces.
+        let at_once_max = if seed.is_multiple_of(2) { Policy::default().at_once_max } else { 0 };
+        let policy = Policy { inflight_max: 3, at_once_max, ..Policy::default() };
         let clients = (0..CLIENTS).map(|number| Client::new(number, long, start)).collect();
         let mouths = Mouths { now: start, clients, left: Vec::new() };
         let room = Room { frames: 256, ring: 128, queue: pick(&mut random, [16, 64]) };

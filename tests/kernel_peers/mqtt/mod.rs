@@ -1,8 +1,10 @@
 //! MQTT as its clients speak it: mosquitto's, paho's for Python and rumqttc for Rust.
 //!
 //! - `mosquitto`, `paho`, `rumqttc`: those clients
+//! - `fanout`: one message to very many
 //! - `silence`: keep alive, with clients that hang
 
+mod fanout;
 mod mosquitto;
 mod paho;
 mod rumqttc;

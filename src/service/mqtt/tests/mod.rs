@@ -8,6 +8,7 @@ mod publishing;
 mod sessions;
 mod splits;
 mod subscribing;
+mod wide;
 
 use super::*;
 use crate::conn::invitations::Invitations;
