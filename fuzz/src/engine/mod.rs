@@ -371,7 +371,13 @@ fn victim_is_served(world: &mut World) {
 fn all_comes_to_an_end(world: &mut World) {
     let end = world.now + 2 * PATIENCE;
     let victim = world.engine.service().victim;
-    while world.engine.counters().connections > 1 || world.pushes.open() != [0, 0] {
+    // What a service has pushed to the victim may wait for ten seconds, in the last places of the outbox.
+    let is_over = |world: &World| {
+        world.engine.counters().connections <= 1
+            && world.pushes.open() == [0, 0]
+            && world.engine.has_room_for_pushes()
+    };
+    while !is_over(world) {
         let mut cursor = 0;
         while let Some(id) = world.engine.connection_from(&mut cursor) {
             if Some(id) != victim {
@@ -386,6 +392,4 @@ fn all_comes_to_an_end(world: &mut World) {
     assert_eq!((counters.established, counters.half_open), (1, 0), "{counters:?}");
     assert!(counters.promoted <= 1, "{counters:?}");
     assert_eq!(world.engine.service().open_count, 1);
-    // Who has waited for the outbox finds it empty.
-    assert!(world.engine.has_room_for_pushes());
 }
