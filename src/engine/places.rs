@@ -9,7 +9,7 @@ use crate::conn::record::{CLOSE_DUE, NONE, PROMOTED};
 use crate::frame::FramePool;
 use crate::service::Service;
 use crate::tcp::promoted::Handover;
-use crate::tcp::timing::R1_TIMEOUT;
+use crate::tcp::timing::{R1, R1_TIMEOUT};
 use crate::time::{Instant, Tick};
 
 /// How many places are looked at in one tick, however many connections need one.
@@ -128,6 +128,10 @@ impl<S: Service> Engine<S> {
             return Some(entry.received);
         }
         if entry.promoted.is_outstanding() {
+            // As of a flight, which the time alone does not tell: this host may be what is late.
+            if self.table.slab[entry.conn].window() > 0 && entry.repeats < R1 {
+                return None;
+            }
             return Some(entry.progress.later(entry.received));
         }
         (!entry.wants_room).then_some(entry.received)

@@ -268,7 +268,10 @@ impl<S: Service> Engine<S> {
         if owes_ack && self.counters.tx == before {
             self.acknowledge(slot, output);
         }
-        self.counters.retransmitted += u64::from(self.promoted[index].promoted.take_repeated());
+        let repeated = self.promoted[index].promoted.take_repeated();
+        self.counters.retransmitted += u64::from(repeated);
+        let entry = &mut self.promoted[index];
+        entry.repeats = entry.repeats.saturating_add(u8::try_from(repeated).unwrap_or(u8::MAX));
         self.sync(slot, index, now);
         let state = self.promoted[index].promoted.state();
         match (self.table.slab[slot].state, state) {
@@ -296,7 +299,7 @@ impl<S: Service> Engine<S> {
         let conn = &mut self.table.slab[slot];
         let una = entry.promoted.snd_una();
         if una != conn.snd_una {
-            entry.progress = Tick::of(now);
+            (entry.progress, entry.repeats) = (Tick::of(now), 0);
         }
         let next = entry.promoted.rcv_nxt();
         if next != conn.rcv_nxt {

@@ -23,6 +23,8 @@ pub struct Entry {
     pub conn: u32,
     /// When something was last acknowledged, or queued while nothing was out.
     pub progress: Tick,
+    /// How many segments were sent again since then, up to 255.
+    pub repeats: u8,
     /// When an acceptable segment last came.
     pub heard: Tick,
     /// When something was last received in order.
@@ -75,7 +77,7 @@ impl Entry {
     /// Something is to be queued: if nothing was, the time that it takes counts from now.
     fn begin(&mut self, now: Instant) {
         if !self.promoted.is_outstanding() {
-            self.progress = Tick::of(now);
+            (self.progress, self.repeats) = (Tick::of(now), 0);
         }
     }
 }
@@ -98,6 +100,7 @@ impl Pool {
             promoted: Promoted::new(buffer),
             conn: NONE,
             progress: Tick(0),
+            repeats: 0,
             heard: Tick(0),
             received: Tick(0),
             deadline: Tick(0),
@@ -163,7 +166,7 @@ impl Pool {
             return None;
         }
         (entry.conn, entry.is_due) = (conn, false);
-        (entry.owes_ack, entry.wants_room) = (false, false);
+        (entry.owes_ack, entry.wants_room, entry.repeats) = (false, false, 0);
         (entry.progress, entry.heard, entry.received) =
             (Tick::of(now), Tick::of(now), Tick::of(now));
         Some(index)
