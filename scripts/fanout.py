@@ -23,14 +23,13 @@ which programs take to start. Columns of the table, which is Markdown:
 """
 
 import argparse
-import json
 import re
 import subprocess
 import sys
 import tempfile
 import time
 
-from stage import SOURCE, Network, Server, Witness, begin, count, finish, hold_on, markdown
+from stage import SOURCE, Network, Server, Witness, count, finish, hold_on, measure
 
 TOPIC = "all/of/them"
 COLUMNS = (
@@ -133,26 +132,7 @@ def main():
     parser.add_argument("--bytes", type=int, default=200)
     parser.add_argument("--qos", type=int, default=1, choices=(0, 1))
     parser.add_argument("--heartbeat", default="60s")
-    parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--witnesses", type=int, default=200)
-    parser.add_argument("--tenmil")
-    parser.add_argument("--json")
-    parser.add_argument("connections", type=int, nargs="*", default=[1_000_000])
-    options = parser.parse_args()
-    begin(options)
-    print(markdown(COLUMNS))
-    print(markdown(["---:"] * len(COLUMNS)), flush=True)
-    all_whole, runs = True, []
-    for connections in options.connections:
-        for _ in range(options.runs):
-            whole, row, known = run(connections, options)
-            all_whole &= whole
-            runs.append(known)
-            print(markdown(row), flush=True)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(runs, file)
-    sys.exit(0 if all_whole else 1)
+    measure(parser, COLUMNS, run)
 
 
 main()

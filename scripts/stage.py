@@ -148,3 +148,30 @@ def begin(options):
         subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
     options.tenmil = os.path.abspath(options.tenmil)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+
+
+def measure(parser, columns, run, remark=lambda known: None):
+    """Does what every such script does: reads its arguments, has `run` measure as often as they say, and prints a
+    row for each run, with what `remark` has to say of it."""
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--witnesses", type=int, default=200)
+    parser.add_argument("--tenmil")
+    parser.add_argument("--json")
+    parser.add_argument("connections", type=int, nargs="*", default=[1_000_000])
+    options = parser.parse_args()
+    begin(options)
+    print(markdown(columns))
+    print(markdown(["---:"] * len(columns)), flush=True)
+    all_whole, runs = True, []
+    for connections in options.connections:
+        for _ in range(options.runs):
+            whole, row, known = run(connections, options)
+            all_whole &= whole
+            runs.append(known)
+            print(markdown(row), flush=True)
+            if text := remark(known):
+                print(f"<!-- {text} -->", flush=True)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(runs, file)
+    sys.exit(0 if all_whole else 1)

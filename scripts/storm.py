@@ -33,15 +33,13 @@ opened again first thing when the server is back, by the same admission. Columns
 """
 
 import argparse
-import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
 
-from stage import SOURCE, Network, Server, Witness, begin, finish, hold_on, markdown
+from stage import SOURCE, Network, Server, Witness, finish, hold_on, measure
 
 TARGET = "line://10.77.0.1:7000"
 COLUMNS = (
@@ -135,6 +133,12 @@ def run(connections, options):
     return whole and back is not None, row, known
 
 
+def losses(known):
+    """Why clients lost their connections, and did not get others."""
+    lost, failed = (known["load"]["reconnects"][name] for name in ("lost_by", "failed_by"))
+    return f"lost {lost}; not opened {failed}"
+
+
 def main():
     parser = argparse.ArgumentParser(description="Has very many clients come back at once.")
     parser.add_argument("--accept-rate", type=int, default=50_000)
@@ -145,28 +149,7 @@ def main():
     parser.add_argument("--heartbeat", default="10s")
     parser.add_argument("--down", type=float, default=5)
     parser.add_argument("--patience", type=float, default=600)
-    parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--witnesses", type=int, default=200)
-    parser.add_argument("--tenmil")
-    parser.add_argument("--json")
-    parser.add_argument("connections", type=int, nargs="*", default=[1_000_000])
-    options = parser.parse_args()
-    begin(options)
-    print(markdown(COLUMNS))
-    print(markdown(["---:"] * len(COLUMNS)), flush=True)
-    all_whole, storms = True, []
-    for connections in options.connections:
-        for _ in range(options.runs):
-            whole, row, known = run(connections, options)
-            all_whole &= whole
-            storms.append(known)
-            print(markdown(row), flush=True)
-            lost, failed = (known["load"]["reconnects"][name] for name in ("lost_by", "failed_by"))
-            print(f"<!-- lost {lost}; not opened {failed} -->", flush=True)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(storms, file)
-    sys.exit(0 if all_whole else 1)
+    measure(parser, COLUMNS, run, losses)
 
 
 main()

@@ -335,14 +335,18 @@ impl<S: Service> Engine<S> {
                 }
             }
             None if flight == NONE => {}
-            None => {
-                self.flight_wheel.cancel(&mut self.flights, flight);
-                self.flights.remove(flight, &mut self.outbox.payloads);
-                // A connection with data in flight needs no keepalive timer; now it may again.
-                if self.profile(slot).keepalive.is_some() {
-                    self.resume_timer(slot);
-                }
-            }
+            None => self.end_flight(slot, flight),
+        }
+    }
+
+    /// Frees `flight`, which the record in `slot` refers to no more.
+    #[inline]
+    pub(super) fn end_flight(&mut self, slot: u32, flight: u32) {
+        self.flight_wheel.cancel(&mut self.flights, flight);
+        self.flights.remove(flight, &mut self.outbox.payloads);
+        // A connection with data in flight needs no keepalive timer; now it may again.
+        if self.profile(slot).keepalive.is_some() {
+            self.resume_timer(slot);
         }
     }
 }

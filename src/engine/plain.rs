@@ -118,17 +118,13 @@ impl<S: Service> Engine<S> {
         Err(DropReason::OutOfWindow)
     }
 
-    /// Takes an acknowledgment of all that is in flight: see [`Engine::drop_flight`].
+    /// Takes an acknowledgment of all that is in flight.
     #[inline(always)]
     fn take_whole_flight(&mut self, slot: u32, plain: &Plain, now: Instant) {
         let conn = &mut self.table.slab[slot];
         let flight = core::mem::replace(&mut conn.flight, NONE);
         conn.snd_una = plain.ack;
-        self.flight_wheel.cancel(&mut self.flights, flight);
-        self.flights.remove(flight, &mut self.outbox.payloads);
-        if !conn.links.is_linked() && self.classes[conn.class].profile.keepalive.is_some() {
-            self.start_timer(slot);
-        }
+        self.end_flight(slot, flight);
         hear(&mut self.table.slab[slot], plain, now);
     }
 
